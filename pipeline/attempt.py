@@ -1,0 +1,86 @@
+"""One attempt of a job: how long it may take, and how it is stopped from outside.
+
+Stages ask ``check`` between two blocks of bytes. What blocks in a socket in the meantime cannot
+ask; it registers with ``aborting`` how to be woken, and ``cut`` wakes it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pipeline.errors import Code, Interrupted, JobError, JobFailed
+
+
+class Attempt:
+    """A running attempt with ``timeout`` seconds in all, counted from now.
+
+    ``clock`` gives seconds and never goes back.
+    """
+
+    def __init__(self, timeout: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._until = clock() + timeout
+        self._lock = threading.Lock()
+        self._cut: JobError | None = None
+        self._aborts: list[Callable[[], None]] = []
+
+    def check(self) -> None:
+        """Raise what ends this attempt: ``LeaseLost``, ``Stopping`` or ``JobFailed`` (timeout)."""
+        if self._cut is not None:
+            raise self._cut
+        if self._clock() >= self._until:
+            raise self._timed_out()
+
+    def seconds_left(self) -> float:
+        """Seconds this attempt may still take, more than 0; raises as ``check`` does."""
+        self.check()
+        return max(self._until - self._clock(), 0.001)
+
+    @contextmanager
+    def aborting(self, abort: Callable[[], None]) -> Iterator[None]:
+        """While this block runs, ``abort`` is called from another thread if the attempt is cut.
+
+        An exception that leaves the block after the cut is a consequence of it: the reason of the
+        cut is raised in its place.
+        """
+        with self._lock:
+            self._aborts.append(abort)
+        try:
+            self.check()
+            yield
+        except Exception as consequence:
+            self._raise_reason(consequence)
+            raise
+        finally:
+            with self._lock:
+                self._aborts.remove(abort)
+
+    def cut(self, reason: Interrupted) -> None:
+        """End the attempt from another thread and wake what blocks; the first reason stays."""
+        self._end(reason)
+
+    def cut_if_due(self) -> None:
+        """End the attempt from another thread if its time is over."""
+        if self._clock() >= self._until:
+            self._end(self._timed_out())
+
+    def _end(self, reason: JobError) -> None:
+        with self._lock:
+            if self._cut is None:
+                self._cut = reason
+            aborts = list(self._aborts)
+        for abort in aborts:
+            abort()
+
+    def _raise_reason(self, consequence: Exception) -> None:
+        if self._cut is not None and consequence is not self._cut:
+            raise self._cut from consequence
+
+    def _timed_out(self) -> JobFailed:
+        return JobFailed(
+            Code.TIMEOUT, f"the work took longer than {self._timeout:g} seconds", again=True
+        )
