@@ -25,6 +25,7 @@ class Attempt:
         self._timeout = timeout
         self._until = clock() + timeout
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._cut: JobError | None = None
         self._aborts: list[Callable[[], None]] = []
 
@@ -39,6 +40,11 @@ class Attempt:
         """Seconds this attempt may still take, more than 0; raises as ``check`` does."""
         self.check()
         return max(self._until - self._clock(), 0.001)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, unless the attempt ends before: then raise as ``check`` does."""
+        self._ended.wait(min(seconds, self.seconds_left()))
+        self.check()
 
     @contextmanager
     def aborting(self, abort: Callable[[], None]) -> Iterator[None]:
@@ -73,6 +79,7 @@ class Attempt:
             if self._cut is None:
                 self._cut = reason
             aborts = list(self._aborts)
+        self._ended.set()
         for abort in aborts:
             abort()
 
