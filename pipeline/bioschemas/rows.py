@@ -1,0 +1,158 @@
+"""What the mapping table is made of: rows, and the objects that rows make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.bioschemas.rules import Json, Record, first, member
+
+
+@dataclass(frozen=True)
+class Element:
+    """Elements that are read as a whole: each is a record of what stands at ``paths`` in it.
+
+    Without ``paths`` only the presence of an element counts, and it is read as ``True``. A record
+    goes to ``take`` as its element ends, or into the record of the element around it.
+    """
+
+    path: str
+    paths: tuple[Path, ...] = ()
+    take: Callable[[Record], None] | None = None
+
+
+Path = str | Element
+
+
+def key(path: Path) -> str:
+    """The key of a record under which the values of ``path`` stand."""
+    return path if isinstance(path, str) else path.path
+
+
+class Sources(Protocol):
+    """Something for which paths have to be read."""
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What has to be read."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A rule: the element becomes an object of ``type``, if it has an element at ``having``."""
+
+    type: str
+    rows: tuple[Row, ...]
+    having: str = ""
+    fixed: dict[str, Json] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What has to be read of the element."""
+        condition = (Element(self.having),) if self.having else ()
+        return condition + tuple(path for row in self.rows for path in row.sources)
+
+    def of(self, record: Record) -> list[Json]:
+        """The object that ``record`` becomes."""
+        if self.having and self.having not in record:
+            return []
+        made: dict[str, Json] = {"@type": self.type, **self.fixed}
+        for row in self.rows:
+            made.update(member(row.becomes, row.items(record)))
+        return [made]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A rule: the texts at ``having`` in the element become items by another rule."""
+
+    having: str
+    rule: Callable[[list[str]], list[Json]]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What has to be read of the element."""
+        return (self.having,)
+
+    def of(self, record: Record) -> list[Json]:
+        """The items made of the texts."""
+        return self.rule(record.get(self.having, []))
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A rule: the first of ``choices`` for which the element has what it needs."""
+
+    choices: tuple[Thing | Texts, ...]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What has to be read of the element."""
+        return tuple(path for choice in self.choices for path in choice.paths)
+
+    def of(self, record: Record) -> list[Json]:
+        """What the fitting choice makes of ``record``."""
+        for choice in self.choices:
+            if not choice.having or choice.having in record:
+                return choice.of(record)
+        return []
+
+
+@dataclass(frozen=True)
+class Row:
+    """What stands at ``paths`` becomes items of the property ``becomes`` by ``rule``.
+
+    ``.`` is the element itself. Items are distinct by their members ``distinct_by``, as a whole
+    if none are named.
+    """
+
+    paths: Path | tuple[Path, ...]
+    becomes: str
+    rule: Callable[..., list[Json]] | Thing | OneOf = first
+    distinct_by: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What has to be read for this row."""
+        paths = self.paths if isinstance(self.paths, tuple) else (self.paths,)
+        if not isinstance(self.rule, Thing | OneOf):
+            return paths
+        return self.rule.paths if paths == (".",) else (Element(key(paths[0]), self.rule.paths),)
+
+    def items(self, record: Record) -> list[Json]:
+        """The items that this row makes of ``record``."""
+        rule, paths = self.rule, self.paths
+        if isinstance(paths, tuple):
+            return rule(*(record.get(key(path), []) for path in paths))  # type: ignore
+        values = [record] if paths == "." else record.get(key(paths))
+        if not values:
+            return []
+        if isinstance(rule, Thing | OneOf):
+            return [item for found in values for item in rule.of(found)]
+        return rule(values)
+
+
+class Total(Protocol):
+    """Something added up over all units."""
+
+    @property
+    def add(self) -> Callable[..., None]:
+        """Takes the values of one unit, a list for each path."""
+
+    def items(self) -> Iterator[Json]:
+        """What it came to."""
+
+
+@dataclass(frozen=True)
+class TotalRow:
+    """What stands at ``paths`` in all units, added up by ``total``, ``becomes`` a property."""
+
+    paths: tuple[Path, ...]
+    becomes: str
+    total: Callable[[], Total]
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What has to be read for this row."""
+        return self.paths
