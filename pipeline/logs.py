@@ -93,7 +93,7 @@ def job_ended(log: BoundLogger, state: str, **facts: object) -> None:
 
     ``info`` for a job that succeeded, ``error`` for one that failed.
     """
-    log.log(logging.INFO if state == "succeeded" else logging.ERROR, f"job {state}", **facts)
+    log.log(logging.INFO if state == "succeeded" else logging.ERROR, f"job.{state}", **facts)
 
 
 @contextmanager
