@@ -1,0 +1,303 @@
+"""Where the service may go on behalf of a request: the one place that decides, and obeys.
+
+A hook names URLs. What they may lead to is decided here, and it is decided about the address that
+is really connected to: a name is looked up once, all of its addresses have to be permitted, and
+the connection goes to one of exactly those. Downloads (`requests`) and uploads (`boto3`) both get
+their connections from ``Connections``.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import certifi
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+)
+from urllib3.util import Timeout, parse_url
+from urllib3.util.connection import create_connection
+from urllib3.util.ssl_ import create_urllib3_context
+
+from pipeline.errors import Code, JobFailed
+
+#: Seconds for a connection and for each step of its TLS handshake; seconds without a byte.
+CONNECT_TIMEOUT = 10
+IDLE_TIMEOUT = 60
+
+_PORTS = {"http": 80, "https": 443}
+#: What ``ipaddress`` of Python 3.11 calls global though no public service lives there.
+_NOT_PUBLIC = [
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/32",  # Teredo: an IPv4 address in disguise
+        "2002::/16",  # 6to4: the same
+        "3fff::/20",  # documentation
+    )
+]
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Which URLs may be fetched.
+
+    ``allowed_hosts`` are hosts (``s3.example.org``, ``*.s3.example.org``), each with a port or
+    without (any port): nothing else may be reached, and these whatever their addresses are. With
+    none, any https host may be reached all of whose addresses are public. ``insecure`` permits
+    http and private addresses too.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    insecure: bool = False
+
+    def check(self, url: str) -> None:
+        """Raise ``JobFailed`` (``download_failed``, final) if ``url`` itself may not be fetched.
+
+        What its host resolves to is checked when a connection is made.
+        """
+        try:
+            parts = parse_url(url)
+        except LocationParseError as exc:
+            raise _refused("the URL is not valid") from exc
+        if parts.scheme not in _PORTS or not parts.host:
+            raise _refused("the URL is not an https URL")
+        if parts.auth is not None:
+            raise _refused("the URL holds a user name")
+        self.check_host(parts.scheme, parts.host.strip("[]"), parts.port or _PORTS[parts.scheme])
+
+    def check_host(self, scheme: str, host: str, port: int) -> None:
+        """Raise ``JobFailed`` (``download_failed``, final) if that host may not be spoken to."""
+        if scheme != "https" and not self.insecure:
+            raise _refused("the URL is not an https URL")
+        if self.allowed_hosts and not self.lists(host, port):
+            raise _refused(f"the host {_shown(host)} is not one this service may fetch from")
+
+    def lists(self, host: str, port: int) -> bool:
+        """Whether ``allowed_hosts`` names that host."""
+        return any(_matches(entry, host.rstrip(".").lower(), port) for entry in self.allowed_hosts)
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        """The addresses of ``host``, all permitted; raises ``JobFailed`` or ``gaierror``."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        any_address = self.insecure or self.lists(host, port)
+        if not any_address and not all(_is_public(address) for address in addresses):
+            raise _refused(f"the host {_shown(host)} has an address that is not public")
+        return addresses
+
+
+class Connections(urllib3.PoolManager):
+    """A pool of connections that go only where ``addresses`` permits.
+
+    ``shut`` ends all of them, from any thread.
+    """
+
+    def __init__(self, addresses: Addresses, **options: Any) -> None:
+        super().__init__(
+            ssl_context=_tls_context(),
+            timeout=Timeout(connect=CONNECT_TIMEOUT, read=IDLE_TIMEOUT),
+            retries=False,
+            **options,
+        )
+        self.addresses = addresses
+        self._lock = threading.Lock()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._shut = False
+
+    def shut(self) -> None:
+        """Wake whoever waits for one of the connections with an error; none is made any more."""
+        with self._lock:
+            self._shut = True
+            sockets = list(self._sockets)
+        for sock in sockets:
+            _shut_down(sock)
+
+    def watch(self, sock: socket.socket) -> None:
+        """Let ``shut`` end ``sock`` too, at once if it was called before."""
+        with self._lock:
+            self._sockets.add(sock)
+            if self._shut:
+                _shut_down(sock)
+
+    def _new_pool(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        request_context: dict[str, Any] | None = None,
+    ) -> urllib3.HTTPConnectionPool:
+        pool = super()._new_pool(scheme, host, port, request_context)
+        kind = _HTTPS if scheme == "https" else _HTTP
+        pool.ConnectionCls = functools.partial(kind, connections=self)  # type: ignore[assignment]
+        return pool
+
+
+class Session(requests.Session):
+    """An HTTP session over ``Connections``: no proxies or passwords from the environment."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        super().__init__()
+        self.connections = Connections(addresses)
+        self.trust_env = False
+        self.headers = requests.structures.CaseInsensitiveDict(
+            {"User-Agent": "abcd2bioschema", "Accept": "*/*", "Accept-Encoding": "identity"}
+        )
+        self.mount("https://", _Adapter(self.connections))
+        self.mount("http://", _Adapter(self.connections))
+
+    def shut(self) -> None:
+        """Wake whoever waits for an answer, from any thread; the session is of no use then."""
+        self.connections.shut()
+
+
+def session(addresses: Addresses) -> Session:
+    """A session for downloads that go where ``addresses`` permits."""
+    return Session(addresses)
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        super().__init__()
+
+    def init_poolmanager(self, *_sizes: int, **_options: Any) -> None:
+        self.poolmanager = self._connections
+
+    def cert_verify(self, *_arguments: Any) -> None:
+        """Nothing to add: the connections have their certificates and verify by them."""
+
+    def send(
+        self, request: requests.PreparedRequest, *arguments: Any, **options: Any
+    ) -> requests.Response:
+        options["timeout"] = options.get("timeout") or (CONNECT_TIMEOUT, IDLE_TIMEOUT)
+        return super().send(request, *arguments, **options)
+
+
+class _Guarded(HTTPConnection):
+    """A connection to one of the addresses that were checked, and to no other."""
+
+    scheme = "http"
+
+    def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._connections = connections
+        self._connecting: socket.socket | None = None
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            if self._connecting is not None:
+                self._connecting.close()
+        if self.sock is not None:
+            self._connections.watch(self.sock)
+
+    def _new_conn(self) -> socket.socket:
+        addresses = self._connections.addresses
+        addresses.check_host(self.scheme, self.host, self.port)
+        try:
+            checked = addresses.resolve(self._dns_host, self.port)
+            sock = self._connect_to(checked)
+        except socket.gaierror as exc:
+            raise NameResolutionError(self.host, self, exc) from exc
+        except TimeoutError as exc:
+            raise ConnectTimeoutError(self, "no connection in time") from exc
+        except OSError as exc:
+            raise NewConnectionError(self, "no connection") from exc
+        # TLS takes the socket over: this handle ends a handshake that takes too long.
+        self._connecting = sock.dup()
+        self._connections.watch(self._connecting)
+        return sock
+
+    def _connect_to(self, checked: list[str]) -> socket.socket:
+        until = time.monotonic() + CONNECT_TIMEOUT
+        for address in checked[:-1]:
+            with suppress(OSError):
+                left = max(until - time.monotonic(), 0.1)
+                return create_connection(
+                    (address, self.port), left / 2, socket_options=self.socket_options
+                )
+        left = max(until - time.monotonic(), 0.1)
+        return create_connection((checked[-1], self.port), left, socket_options=self.socket_options)
+
+
+class _HTTP(_Guarded):
+    pass
+
+
+class _HTTPS(_Guarded, HTTPSConnection):
+    scheme = "https"
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """Verifies against the system's certificates (``SSL_CERT_FILE`` too) and certifi's."""
+    context = create_urllib3_context()
+    context.load_default_certs()
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with suppress(OSError):
+        # Not SSLSocket's own: that one takes the TLS layer away from a thread that is reading.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    """Whether a host (lower case, no brackets) and its port are what the entry of a list names."""
+    name, wanted_port = _host_and_port(entry.lower())
+    if wanted_port not in (None, port):
+        return False
+    return host.endswith(name[1:]) if name.startswith("*.") else host == name
+
+
+def _host_and_port(entry: str) -> tuple[str, int | None]:
+    if entry.count(":") > 1 and not entry.startswith("["):
+        return entry, None
+    name, _, port = entry.rpartition(":")
+    if name and port.isdecimal():
+        return name.strip("[]"), int(port)
+    return entry.strip("[]"), None
+
+
+def _is_public(text: str) -> bool:
+    address: Address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return _is_public(str(address.ipv4_mapped))
+        if address not in _GLOBAL_UNICAST:
+            return False
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not any(address in network for network in _NOT_PUBLIC)
+    )
+
+
+def _shown(host: str) -> str:
+    return host if len(host) <= 100 else f"{host[:100]}…"
+
+
+def _refused(why: str) -> JobFailed:
+    return JobFailed(Code.DOWNLOAD_FAILED, f"the source is not fetched: {why}")
