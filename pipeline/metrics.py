@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -44,7 +44,7 @@ STAGES = ("ready", "download", "transform", "create", "upload", "callback")
 _STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _PREFIX = "abcd2bioschema"
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Metrics:
@@ -96,8 +96,8 @@ class Metrics:
         for code in Code:
             self.retries.labels(code)
             self.jobs_ended.labels(State.FAILED, code)
-        for code in ("", IGNORED):
-            self.jobs_ended.labels(State.SUCCEEDED, code)
+        self.jobs_ended.labels(State.SUCCEEDED, "")
+        self.jobs_ended.labels(State.SUCCEEDED, IGNORED)
 
     def _summed(self) -> CollectorRegistry:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -110,9 +110,9 @@ class Metrics:
         yield _build_info()
         try:
             yield from _of_journal(journal)
-        except JournalUnavailable:
+        except JournalUnavailable as trouble:
             self.journal_errors.inc()
-            _log.warning("the journal can't be read for the metrics", exc_info=True)
+            log.warning("metrics.without_journal", why=str(trouble))
 
 
 class _Described(Collector):
