@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from pipeline import __version__
+from pipeline import __version__, reconciled
 from pipeline.errors import Code
 from pipeline.journal import IGNORED, JournalUnavailable, State
 
@@ -38,7 +38,7 @@ HOOK_ANSWERS = (
     "payload_too_large",
     "journal_unavailable",
 )
-RELAY_ANSWERS = ("passed", "broken_off", "not_found", "too_often")
+RELAY_ANSWERS = ("passed", "broken_off", "not_found")
 STAGES = ("ready", "download", "transform", "create", "upload", "callback")
 #: Seconds: from a small file on a fast day to ``PROCESSING_TIMEOUT`` and beyond.
 _STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -137,14 +137,39 @@ def _of_journal(journal: Journal) -> list[Metric]:
         jobs.add_metric([state], count)
     return [
         jobs,
-        GaugeMetricFamily(
-            f"{_PREFIX}_oldest_queued_seconds",
-            "How long the oldest job that is due has been waiting.",
-            value=journal.oldest_queued_seconds(),
+        _gauge(
+            "oldest_queued_seconds",
+            "How long ago the oldest queued job arrived; 0 without one.",
+            journal.oldest_queued_seconds(),
         ),
-        GaugeMetricFamily(
-            f"{_PREFIX}_callback_backlog",
+        _gauge(
+            "callback_backlog",
             "Jobs whose work is done and whose callback Aruna does not have yet.",
-            value=journal.callback_backlog(),
+            journal.callback_backlog(),
+        ),
+        *_of_reconcile(reconciled.read(journal)),
+    ]
+
+
+def _of_reconcile(runs: reconciled.Reconciled) -> list[Metric]:
+    return [
+        _gauge(
+            "reconcile_last_run_timestamp_seconds",
+            "When reconcile last ended; 0 if it never ran.",
+            runs.last_run,
+        ),
+        _gauge(
+            "reconcile_unknown_objects",
+            "Objects the last run of reconcile could not judge.",
+            runs.unknown,
+        ),
+        CounterMetricFamily(
+            f"{_PREFIX}_reconcile_found",
+            "Forgotten sources that reconcile has found.",
+            value=runs.found,
         ),
     ]
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", meaning, value=value)
