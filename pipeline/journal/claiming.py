@@ -1,0 +1,180 @@
+"""Who works on what: claims, their leases, and what a lost lease leaves.
+
+The lease is the lock on the object: of all jobs of one object (two hooks can share a source) at
+most one has a lease, and the database sees to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    bindparam,
+    case,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from pipeline.journal.records import Progress, State, Step
+from pipeline.journal.schema import AnyRow, active, attempts, jobs, leased, queued, running
+
+#: Seconds. A lease or a wait that ends later than this was written while a clock was wrong.
+LONGEST_LEASE = 3600.0
+LONGEST_WAIT = 86400.0
+
+#: The code of an attempt of which nobody said how it ended.
+LOST = "lost"
+
+#: What a job looks like that nobody holds.
+LET_GO: dict[str, Any] = {
+    "lease": None,
+    "lease_until": None,
+    "holder": None,
+    "relay_token_hash": None,
+}
+
+#: One more attempt of the present step.
+COUNTED: dict[str, Any] = {
+    "attempt": jobs.c.attempt + case((jobs.c.step == Step.WORK.value, 1), else_=0),
+    "callback_attempt": jobs.c.callback_attempt
+    + case((jobs.c.step == Step.CALLBACK.value, 1), else_=0),
+}
+
+_HISTORY = 50  # attempts of each step that are kept
+_LOST = "lost: its process died or was paused for too long"
+
+
+def claimable() -> Select[Any]:
+    """Queued jobs that are the first in line of their object, and whose object is free."""
+    leaser, earlier = jobs.alias(), jobs.alias()
+    taken = exists().where(leaser.c.object_id == jobs.c.object_id, leased(leaser))
+    in_line = exists().where(
+        earlier.c.object_id == jobs.c.object_id,
+        active(earlier),
+        queued(earlier),
+        tuple_(earlier.c.next_at, earlier.c.id) < tuple_(jobs.c.next_at, jobs.c.id),
+    )
+    return select(jobs.c.id).where(queued(), ~taken, ~in_line)
+
+
+def claim(
+    connection: Connection, now: float, holder: str, lease: str, until: float, limit: int
+) -> list[AnyRow]:
+    """Give ``holder`` up to ``limit`` due jobs, those that wait longest first."""
+    _take_back(connection, now)
+    due = (
+        claimable()
+        .where(jobs.c.next_at <= now)
+        .order_by(jobs.c.next_at, jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=jobs)
+        .cte("due")
+    )
+    claimed = connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(select(due.c.id)), queued())
+        .values(
+            state=State.RUNNING,
+            lease=lease,
+            lease_until=until,
+            holder=holder,
+            started_at=now,
+            stage="",
+            bytes_in=0,
+            bytes_out=0,
+        )
+        .returning(jobs)
+    )
+    return sorted(claimed, key=lambda row: (row.next_at, row.id))
+
+
+def renew(
+    connection: Connection, progress_of: Mapping[tuple[str, str], Progress], until: float
+) -> set[str]:
+    """Prolong these leases (job id, lease) and note the progress; the ids still held."""
+    connection.execute(
+        update(jobs)
+        .where(running(), jobs.c.id == bindparam("_id"), jobs.c.lease == bindparam("_lease"))
+        .values(lease_until=until),
+        [
+            {
+                "_id": job_id,
+                "_lease": lease,
+                "stage": progress.stage,
+                "bytes_in": progress.bytes_in,
+                "bytes_out": progress.bytes_out,
+            }
+            for (job_id, lease), progress in sorted(progress_of.items())
+        ],
+    )
+    renewed = select(jobs.c.id, jobs.c.lease).where(
+        running(), jobs.c.id.in_([job_id for job_id, _ in progress_of])
+    )
+    return {row.id for row in connection.execute(renewed) if (row.id, row.lease) in progress_of}
+
+
+def note_attempt(
+    connection: Connection,
+    row: AnyRow,
+    now: float,
+    code: str | None,
+    message: str,
+    next_at: float | None = None,
+) -> None:
+    """Write down the attempt that ended with ``row`` as it is now, and forget very old ones."""
+    calling_back = row.step == Step.CALLBACK
+    number = row.callback_attempt if calling_back else row.attempt
+    started = [row.started_at, row.callback_since if calling_back else None]
+    connection.execute(
+        insert(attempts).values(
+            job_id=row.id,
+            number=number,
+            step=row.step,
+            started_at=max((at for at in started if at is not None), default=None),
+            ended_at=now,
+            code=code,
+            message=message,
+            next_at=next_at,
+        )
+    )
+    if number > _HISTORY:
+        old = attempts.c.number <= number - _HISTORY
+        connection.execute(
+            delete(attempts).where(attempts.c.job_id == row.id, attempts.c.step == row.step, old)
+        )
+
+
+def _take_back(connection: Connection, now: float) -> None:
+    """Queue the jobs whose lease is over, each with the attempt that was lost counted."""
+    over = or_(jobs.c.lease_until <= now, jobs.c.lease_until > now + LONGEST_LEASE)
+    lost = connection.scalars(
+        select(jobs.c.id).where(leased(), over).with_for_update(skip_locked=True)
+    ).all()
+    if not lost:
+        return
+    requeued = connection.execute(
+        update(jobs)
+        .where(running(), jobs.c.id.in_(lost))
+        .values(
+            {
+                **LET_GO,
+                **COUNTED,
+                "state": State.QUEUED,
+                "next_at": now,
+                "last_code": LOST,
+                "last_message": _LOST,
+            }
+        )
+        .returning(jobs)
+    ).all()
+    connection.execute(update(jobs).where(leased(), jobs.c.id.in_(lost)).values(LET_GO))
+    for row in requeued:
+        note_attempt(connection, row, now, LOST, _LOST, next_at=now)

@@ -1,0 +1,161 @@
+"""SQLite and PostgreSQL: how their connections are made and their files kept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from pipeline.journal import schema
+
+_BUSY = 10_000  # milliseconds SQLite waits for another process's transaction
+_CHECKPOINT_BUSY = 100  # milliseconds a checkpoint waits for readers; writers wait meanwhile
+_CHECKPOINT_PAGES = 4000  # of the log before SQLite moves them by itself: 16 MB
+_CONNECT_TIMEOUT = 5  # seconds
+_STATEMENT_TIMEOUT = 10_000  # milliseconds
+_READERS = 4  # connections kept open for reading; as many again under load
+
+# A host that was cut off says nothing any more: its transactions must end, and ours on it.
+_POSTGRESQL = f"""
+SET statement_timeout = {_STATEMENT_TIMEOUT};
+SET idle_in_transaction_session_timeout = {_STATEMENT_TIMEOUT}
+"""
+
+
+class Database:
+    """Two ways to one database: ``writing`` for the writer's transactions, ``reading`` for single
+    statements of any thread, which see what was committed last."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self._file = _sqlite_file(parsed)
+        if self._file is None:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.writing = _engine(parsed, size=1, spare=0)
+        self.reading = _engine(parsed, size=_READERS, spare=_READERS, isolation_level="AUTOCOMMIT")
+        if self._file is not None:
+            event.listen(self.writing, "begin", _begin_immediate)
+
+    def prepare(self) -> None:
+        """Create or upgrade the database; safe if several processes do it at once.
+
+        Raises ``OSError``, ``SchemaTooNew``, and SQLAlchemy's errors.
+        """
+        if self._file is None:
+            self._create_version_table()
+            self._upgrade()
+            return
+        with _alone_in(self._file.parent):
+            _create_private(self._file)
+            with self.reading.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            self._create_version_table()
+            self._upgrade()
+
+    def empty_log(self) -> bool:
+        """Move SQLite's write-ahead log into the file and truncate it, so that what was
+        overwritten is in neither; ``False`` if a reader is in the way just now."""
+        if self._file is None:
+            return True
+        with self.reading.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_CHECKPOINT_BUSY}")
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY}")
+        return bool(busy == 0)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.writing.dispose()
+        self.reading.dispose()
+
+    def _create_version_table(self) -> None:
+        try:
+            with self.writing.begin() as connection:
+                schema.create_version_table(connection)
+        except (IntegrityError, ProgrammingError):
+            # PostgreSQL: another process has just created the same table or row
+            with self.writing.begin() as connection:
+                schema.create_version_table(connection)
+
+    def _upgrade(self) -> None:
+        with self.writing.begin() as connection:
+            schema.upgrade(connection)
+
+
+def _engine(url: URL, *, size: int, spare: int, **options: Any) -> Engine:
+    sqlite = url.get_backend_name() == "sqlite"
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _BUSY / 1000} if sqlite else _postgresql_arguments(),
+        hide_parameters=True,
+        max_overflow=spare,
+        pool_pre_ping=not sqlite,
+        pool_size=size,
+        pool_timeout=_CONNECT_TIMEOUT,
+        **options,
+    )
+    event.listen(engine, "connect", _set_up_sqlite if sqlite else _set_up_postgresql)
+    return engine
+
+
+def _postgresql_arguments() -> dict[str, int | str]:
+    return {
+        "connect_timeout": _CONNECT_TIMEOUT,
+        "application_name": "webhook-journal",
+        "keepalives_idle": _CONNECT_TIMEOUT,
+        "tcp_user_timeout": _STATEMENT_TIMEOUT,
+    }
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions begin where we say so
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+
+
+def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_POSTGRESQL)
+    connection.commit()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A transaction that reads first and then writes could not wait for another writer.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _sqlite_file(url: URL) -> Path | None:
+    if url.get_backend_name() != "sqlite":
+        return None
+    return Path(url.database or "journal.db").absolute()
+
+
+def _create_private(file: Path) -> None:
+    """Create ``file`` for its owner alone; SQLite gives its log the same mode.
+
+    An existing file is not opened: closing it would drop the locks that this process may hold.
+    """
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        file.chmod(0o600)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

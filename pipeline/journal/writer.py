@@ -1,0 +1,231 @@
+"""Group commit: one thread in each process writes for all others.
+
+It gathers what waits, runs it in one transaction, commits, and only then answers. SQLite's writers
+with a connection each would starve one another and wait for the disk one by one; for PostgreSQL
+each commit is a way to the disk as well.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+#: A write that serves all callers at once: one argument and one answer for each.
+SharedWrite = Callable[[Connection, Sequence[A]], Sequence[T]]
+
+_PATIENCE = 10.0  # seconds a caller waits for its commit
+_BATCH = 512  # writes in one transaction at most: the first of them waits for the last
+_IDLE = 1.0  # seconds after which the connection is looked at before it is used again
+_CHECKPOINT_PAUSE = 1.0  # seconds between two checkpoints: each is three ways to the disk
+_TRIES = 5  # of a write that met other processes on the same rows
+_RACES = {"23505", "40001", "40P01"}  # SQLSTATE: unique violation, serialisation, deadlock
+
+
+class JournalUnavailable(Exception):
+    """The journal cannot be read or written now (disk full, read-only, database gone).
+
+    The message names the kind of trouble and holds no SQL, URL or value.
+    """
+
+
+def unavailable(error: Exception) -> JournalUnavailable:
+    """The error for callers, to be raised ``from None``: a driver's text can quote a whole row."""
+    cause = getattr(error, "orig", None) or error
+    kind = getattr(cause, "sqlite_errorname", None) or type(cause).__name__
+    return JournalUnavailable(f"the journal is unavailable ({kind})")
+
+
+def mark_scrubbed(connection: Connection) -> None:
+    """Say that this transaction removes credentials, of which no file may keep a copy."""
+    connection.info["scrubbed"] = True
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A write that waits for its turn, and where its answer goes."""
+
+    write: SharedWrite[Any, Any]
+    argument: Any
+    answer: Future[Any] = field(default_factory=Future)
+
+
+class Writer:
+    """The writing thread of a process.
+
+    ``checkpoint`` empties SQLite's write-ahead log, and says whether it could; it is called at the
+    start and after transactions that removed credentials.
+    """
+
+    def __init__(self, engine: Engine, checkpoint: Callable[[], bool]) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._used_at = 0.0
+        self._checkpoint = checkpoint
+        self._checkpoint_at: float | None = time.monotonic()
+        self._checkpointed_at = 0.0
+        self._inbox: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._serve, name="journal-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits already, then end the thread and its connection."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def run(self, write: Callable[[Connection], T]) -> T:
+        """Run ``write`` in a transaction and return its value once that is committed.
+
+        ``write`` may be run again in another transaction if the first was rolled back. Raises
+        ``JournalUnavailable``.
+        """
+        return self.run_shared(lambda connection, _: [write(connection)], None)
+
+    def run_shared(self, write: SharedWrite[A, T], argument: A) -> T:
+        """As ``run``, but all arguments that wait for the same ``write`` are handed to it at once.
+
+        Raises ``JournalUnavailable``.
+        """
+        waiting = _Waiting(write, argument)
+        self._inbox.put(waiting)
+        try:
+            answer: T = waiting.answer.result(timeout=_PATIENCE)
+        except TimeoutError:
+            waiting.answer.cancel()
+            raise JournalUnavailable("the journal is unavailable (no answer in time)") from None
+        return answer
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            batch = [item for item in self._gather() if item.answer.set_running_or_notify_cancel()]
+            if batch:
+                self._write(batch)
+            self._checkpoint_if_due()
+        self._let_go()
+
+    def _gather(self) -> list[_Waiting]:
+        """What waits, after waiting for a first one (or for the time of a checkpoint)."""
+        batch: list[_Waiting] = []
+        try:
+            batch.append(self._next(timeout=self._until_checkpoint()))
+            while len(batch) < _BATCH:
+                batch.append(self._next(timeout=0))
+        except queue.Empty:
+            pass
+        return batch
+
+    def _next(self, timeout: float | None) -> _Waiting:
+        item = self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
+        if item is None:
+            self._stopping = True
+            raise queue.Empty
+        return item
+
+    def _write(self, batch: Sequence[_Waiting]) -> Exception | None:
+        """Commit ``batch``, or, if one of it cannot be, each on its own: only that one fails."""
+        error = self._commit(batch)
+        if error is None:
+            return None
+        if len(batch) == 1 or _is_outage(error):
+            _refuse(batch, error)
+            return error
+        for index, item in enumerate(batch):
+            error = self._write([item])
+            if error is not None and _is_outage(error):
+                _refuse(batch[index + 1 :], error)
+                return error
+        return None
+
+    def _commit(self, batch: Sequence[_Waiting]) -> Exception | None:
+        """Run and commit ``batch``, then answer; or roll back and return what was wrong."""
+        for _ in range(_TRIES):
+            try:
+                answers = self._transact(batch)
+            except Exception as error:  # noqa: BLE001 - whoever asked for the write gets it
+                failure = error
+                self._let_go()
+            else:
+                for item, answer in answers:
+                    item.answer.set_result(answer)
+                return None
+            if len(batch) > 1 or not _is_race(failure):
+                break
+        return failure
+
+    def _transact(self, batch: Sequence[_Waiting]) -> list[tuple[_Waiting, Any]]:
+        answers: list[tuple[_Waiting, Any]] = []
+        connection = self._connected()
+        connection.info.pop("scrubbed", None)
+        with connection.begin():
+            for write, items in _by_write(batch).items():
+                values = write(connection, [item.argument for item in items])
+                answers.extend(zip(items, values, strict=True))
+        self._used_at = time.monotonic()
+        if connection.info.pop("scrubbed", False) and self._checkpoint_at is None:
+            self._checkpoint_at = max(self._used_at, self._checkpointed_at + _CHECKPOINT_PAUSE)
+        return answers
+
+    def _connected(self) -> Connection:
+        """The connection; after a pause it comes from the pool anew, which looks at it first."""
+        if time.monotonic() - self._used_at > _IDLE:
+            self._let_go()
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _until_checkpoint(self) -> float | None:
+        if self._checkpoint_at is None:
+            return None
+        return max(self._checkpoint_at - time.monotonic(), 0.0)
+
+    def _checkpoint_if_due(self) -> None:
+        if self._until_checkpoint() == 0.0:
+            done = self._checkpoint()
+            self._checkpointed_at = time.monotonic()
+            self._checkpoint_at = None if done else self._checkpointed_at + _CHECKPOINT_PAUSE
+
+
+def _by_write(
+    batch: Sequence[_Waiting],
+) -> dict[SharedWrite[Any, Any], list[_Waiting]]:
+    groups: dict[SharedWrite[Any, Any], list[_Waiting]] = {}
+    for item in batch:
+        groups.setdefault(item.write, []).append(item)
+    return groups
+
+
+def _refuse(batch: Sequence[_Waiting], error: Exception) -> None:
+    refusal = unavailable(error) if isinstance(error, SQLAlchemyError) else error
+    for item in batch:
+        item.answer.set_exception(refusal)
+
+
+def _is_race(error: Exception) -> bool:
+    """Whether another process was faster on the same rows, so that a second try can succeed."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _RACES
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether no other write would fare better now."""
+    outage = (OperationalError, InterfaceError, PoolTimeout)
+    return isinstance(error, outage) and not _is_race(error)
