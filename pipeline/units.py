@@ -15,14 +15,14 @@ def duration(seconds: float) -> str:
     for least, unit, name in _STEPS:
         if seconds >= least:
             return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{max(seconds, 0):.1f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{max(round(seconds, 1), 0):g} s"
 
 
 def ago(then: float | None, now: float) -> str:
     """How long ago a time was (both in seconds since the epoch); «–» if it never was."""
     if then is None:
         return "–"
-    return "just now" if now - then < 1 else f"{duration(now - then)} ago"
+    return "just now" if now - then < 1 else f"{duration(int(now - then))} ago"
 
 
 def left(until: float | None, now: float) -> str:
