@@ -13,6 +13,9 @@ from contextlib import contextmanager
 
 from pipeline.errors import Code, Interrupted, JobError, JobFailed
 
+#: Seconds between two looks at the attempts under way.
+WATCH_PAUSE = 0.5
+
 
 class Attempt:
     """A running attempt with ``timeout`` seconds in all, counted from now.
@@ -65,6 +68,10 @@ class Attempt:
             with self._lock:
                 self._aborts.remove(abort)
 
+    def is_cut_by(self, kind: type[Interrupted]) -> bool:
+        """Whether the attempt was ended from outside for that reason."""
+        return isinstance(self._cut, kind)
+
     def cut(self, reason: Interrupted) -> None:
         """End the attempt from another thread and wake what blocks; the first reason stays."""
         self._end(reason)
@@ -91,3 +98,40 @@ class Attempt:
         return JobFailed(
             Code.TIMEOUT, f"the work took longer than {self._timeout:g} seconds", again=True
         )
+
+
+class Watch:
+    """A thread that ends attempts whose time is over, even while they block in a socket."""
+
+    def __init__(self) -> None:
+        self._attempts: set[Attempt] = set()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look, a few times a second."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking; the thread has ended when this returns."""
+        self._stopped.set()
+        self._thread.join()
+
+    @contextmanager
+    def over(self, attempt: Attempt) -> Iterator[None]:
+        """The attempt is watched while the block runs."""
+        with self._lock:
+            self._attempts.add(attempt)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._attempts.discard(attempt)
+
+    def _look(self) -> None:
+        while not self._stopped.wait(WATCH_PAUSE):
+            with self._lock:
+                attempts = list(self._attempts)
+            for attempt in attempts:
+                attempt.cut_if_due()

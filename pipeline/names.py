@@ -1,0 +1,142 @@
+"""What the result is called, where it lies, and what it says of itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from aruna.api.storage.models.v2 import models_pb2
+from aruna.api.storage.services.v2 import object_service_pb2
+
+from pipeline.bioschemas import Kind
+from pipeline.hook import PROCESSED_LABEL, sha256_of
+
+#: Aruna 2.0.4: columns of 511, 511 and 1023 characters, else «value too long».
+NAME_LIMIT = 511
+TITLE_LIMIT = 511
+DESCRIPTION_LIMIT = 1023
+
+SOURCE_SHA256_LABEL = "SOURCE_SHA256"
+_NOT_INHERITED = {"ABCD", "ERROR", "PROCESSING_STATUS", SOURCE_SHA256_LABEL, PROCESSED_LABEL}
+_INHERITED_VARIANTS = (
+    models_pb2.KEY_VALUE_VARIANT_LABEL,
+    models_pb2.KEY_VALUE_VARIANT_STATIC_LABEL,
+)
+_ENDINGS = {Kind.XML: (".xml", ".json"), Kind.ZIP: (".zip", ".bioschemas.zip")}
+_PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
+_PLAIN_LIMIT = 64
+
+
+def result_names(source: models_pb2.Object, kind: Kind) -> list[str]:
+    """The names a result may take, in the order in which they are tried.
+
+    A name may contain ``/``; the last two carry the end of the source's id, and of its SHA-256.
+    """
+    old, new = _ENDINGS[kind]
+    stem = source.name[: -len(old)] if source.name.lower().endswith(old) else source.name
+    short_id = source.id[-8:]
+    tails = [new, f".{short_id}{new}"]
+    digest = sha256_of(source)
+    if digest:
+        tails.append(f".{short_id}.{digest[:8]}{new}")
+    return [stem[: NAME_LIMIT - len(tail)] + tail for tail in tails]
+
+
+def relay_name(source: models_pb2.Object, kind: Kind) -> str:
+    """A plain file name for GFBio, which runs it through a shell: ``[A-Za-z0-9_-]+.xml``."""
+    old, _ = _ENDINGS[kind]
+    stem = source.name.rpartition("/")[2]
+    stem = stem[: -len(old)] if stem.lower().endswith(old) else stem
+    plain = _PLAIN.sub("_", stem).strip("_")[:_PLAIN_LIMIT] or "source"
+    return f"{plain}{old}"
+
+
+def result_object(
+    source: models_pb2.Object, name: str, parent: models_pb2.InternalRelation
+) -> object_service_pb2.CreateObjectRequest:
+    """The request that makes the result's object, with the source's metadata and ORIGIN."""
+    request = object_service_pb2.CreateObjectRequest(
+        name=name,
+        title=f"{source.title} (Processed)"[:TITLE_LIMIT],
+        description=f"Processed result from {source.description}"[:DESCRIPTION_LIMIT],
+        key_values=_labels(source),
+        relations=[models_pb2.Relation(internal=_origin(source))],
+        data_class=source.data_class,
+        metadata_license_tag=source.metadata_license_tag,
+        data_license_tag=source.data_license_tag,
+        authors=source.authors,
+    )
+    setattr(request, _PARENT_FIELDS[parent.resource_variant], parent.resource_id)
+    return request
+
+
+_PARENT_FIELDS = {
+    models_pb2.RESOURCE_VARIANT_PROJECT: "project_id",
+    models_pb2.RESOURCE_VARIANT_COLLECTION: "collection_id",
+    models_pb2.RESOURCE_VARIANT_DATASET: "dataset_id",
+}
+
+
+def parents_of(relations: Iterable[models_pb2.Relation]) -> list[models_pb2.InternalRelation]:
+    """The projects, collections and datasets that something lies in.
+
+    Aruna 2.0.4: BELONGS_TO, seen from the child INBOUND.
+    """
+    return [
+        relation.internal
+        for relation in relations
+        if relation.internal.defined_variant == models_pb2.INTERNAL_RELATION_VARIANT_BELONGS_TO
+        and relation.internal.direction == models_pb2.RELATION_DIRECTION_INBOUND
+        and relation.internal.resource_variant in _PARENT_FIELDS
+    ]
+
+
+def comes_from(candidate: models_pb2.Object, source_id: str) -> bool:
+    """Whether ``candidate`` has an ORIGIN relation to the source."""
+    return any(
+        relation.internal.resource_id == source_id
+        and relation.internal.defined_variant == models_pb2.INTERNAL_RELATION_VARIANT_ORIGIN
+        and relation.internal.direction == models_pb2.RELATION_DIRECTION_OUTBOUND
+        for relation in candidate.relations
+    )
+
+
+def source_sha256_label(candidate: models_pb2.Object) -> str | None:
+    """Of which content (SHA-256, hex) a result says it was made."""
+    for entry in candidate.key_values:
+        if entry.key == SOURCE_SHA256_LABEL and entry.variant == _INHERITED_VARIANTS[0]:
+            return str(entry.value)
+    return None
+
+
+def label(key: str, value: str) -> models_pb2.KeyValue:
+    """A label as CreateObject and HookCallback take it."""
+    return models_pb2.KeyValue(key=key, value=value, variant=models_pb2.KEY_VALUE_VARIANT_LABEL)
+
+
+def _labels(source: models_pb2.Object) -> list[models_pb2.KeyValue]:
+    """The source's own labels without the trigger's, Aruna's and what was said of the source.
+
+    The trigger label would make the result fire the hook again, for ever.
+    """
+    labels = [
+        entry
+        for entry in source.key_values
+        if entry.variant in _INHERITED_VARIANTS
+        and entry.key not in _NOT_INHERITED
+        and not entry.key.lower().startswith("x-amz-meta-")
+    ]
+    labels.append(label(PROCESSED_LABEL, "true"))
+    digest = sha256_of(source)
+    if digest:
+        labels.append(label(SOURCE_SHA256_LABEL, digest))
+    return labels
+
+
+def _origin(source: models_pb2.Object) -> models_pb2.InternalRelation:
+    return models_pb2.InternalRelation(
+        resource_id=source.id,
+        resource_variant=models_pb2.RESOURCE_VARIANT_OBJECT,
+        defined_variant=models_pb2.INTERNAL_RELATION_VARIANT_ORIGIN,
+        direction=models_pb2.RELATION_DIRECTION_OUTBOUND,
+    )
