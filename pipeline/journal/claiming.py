@@ -96,6 +96,13 @@ def claim(
     return sorted(claimed, key=lambda row: (row.next_at, row.id))
 
 
+def expire(connection: Connection, holder: str) -> None:
+    """The leases of ``holder`` are over."""
+    connection.execute(
+        update(jobs).where(leased(), jobs.c.holder == holder).values(lease_until=0.0)
+    )
+
+
 def renew(
     connection: Connection, progress_of: Mapping[tuple[str, str], Progress], until: float
 ) -> set[str]:

@@ -68,8 +68,10 @@ class Journal:
         try:
             self._database.prepare()
         except (OSError, SchemaTooNew) as error:
+            self._database.close()
             raise JournalUnavailable(f"the journal cannot be opened: {error}") from error
         except SQLAlchemyError as error:
+            self._database.close()
             raise unavailable(error) from None
         self._writer = Writer(self._database.writing, self._database.empty_log)
         self._writer.start()
@@ -115,6 +117,14 @@ class Journal:
         progress_of = {(job_id, lease): at for job_id, (lease, at) in leases.items()}
         until = self._clock() + lease_seconds
         return self._writer.run(partial(claiming.renew, progress_of=progress_of, until=until))
+
+    def holders(self) -> Sequence[str]:
+        """Who holds leases at the moment."""
+        return self._read(reading.holders)
+
+    def expire(self, holder: str) -> None:
+        """End the leases of a holder that is known to be dead; its jobs are due at once."""
+        self._writer.run(lambda c: claiming.expire(c, holder))
 
     def confirm(self, job_id: str, lease: str) -> int:
         """Make sure that nobody else holds the job, before a write to Aruna.
@@ -233,7 +243,7 @@ class Journal:
         """Forget what is past its time: credentials whose token has expired, and old jobs."""
         now = self._clock()
         self._writer.run(lambda c: upkeep.scrub(c, now))
-        self._writer.run(lambda c: upkeep.mend_waits(c, now))
+        self._writer.run(lambda c: upkeep.mend_times(c, now))
         while self._writer.run(lambda c: upkeep.purge(c, now - self._retention)):
             pass
 

@@ -75,6 +75,11 @@ def next_due(connection: Connection) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
+def holders(connection: Connection) -> Sequence[str]:
+    """Who holds leases."""
+    return connection.scalars(select(jobs.c.holder).where(leased()).distinct()).all()
+
+
 def known(connection: Connection, object_ids: Sequence[str]) -> Sequence[AnyRow]:
     """What there is of these objects."""
     columns = (

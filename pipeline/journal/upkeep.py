@@ -52,10 +52,12 @@ def scrub(connection: Connection, now: float) -> None:
         mark_scrubbed(connection)
 
 
-def mend_waits(connection: Connection, now: float) -> None:
+def mend_times(connection: Connection, now: float) -> None:
     """Make due what was put off to a time that only a wrong clock can have given."""
-    absurd = queued() & (jobs.c.next_at > now + LONGEST_WAIT)
-    connection.execute(update(jobs).where(absurd).values(next_at=now))
+    far = jobs.c.next_at > now + LONGEST_WAIT
+    from_the_future = (jobs.c.created_at > now) & (jobs.c.next_at > now)
+    for absurd in (far, from_the_future):
+        connection.execute(update(jobs).where(queued(), absurd).values(next_at=now))
 
 
 def put_back(connection: Connection, job_id: str, now: float) -> str | None:

@@ -101,6 +101,8 @@ class Writer:
 
         Raises ``JournalUnavailable``.
         """
+        if not self._thread.is_alive():
+            raise JournalUnavailable("the journal is unavailable (closed)")
         waiting = _Waiting(write, argument)
         self._inbox.put(waiting)
         try:
@@ -199,10 +201,14 @@ class Writer:
         return max(self._checkpoint_at - time.monotonic(), 0.0)
 
     def _checkpoint_if_due(self) -> None:
-        if self._until_checkpoint() == 0.0:
+        if self._until_checkpoint() != 0.0:
+            return
+        try:
             done = self._checkpoint()
-            self._checkpointed_at = time.monotonic()
-            self._checkpoint_at = None if done else self._checkpointed_at + _CHECKPOINT_PAUSE
+        except SQLAlchemyError:
+            done = False
+        self._checkpointed_at = time.monotonic()
+        self._checkpoint_at = None if done else self._checkpointed_at + _CHECKPOINT_PAUSE
 
 
 def _by_write(
