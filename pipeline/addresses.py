@@ -36,9 +36,11 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from pipeline.errors import Code, JobFailed
 
-#: Seconds for a connection and for each step of its TLS handshake; seconds without a byte.
+#: Seconds until a connection is there; seconds without a byte on it.
 CONNECT_TIMEOUT = 10
 IDLE_TIMEOUT = 60
+#: Bytes handed to a socket at once: its timeout counts for all of them together.
+_SEND_SIZE = 1 << 20
 
 _PORTS = {"http": 80, "https": 443}
 #: What ``ipaddress`` of Python 3.11 calls global though no public service lives there.
@@ -115,7 +117,7 @@ class Connections(urllib3.PoolManager):
     def __init__(self, addresses: Addresses, **options: Any) -> None:
         super().__init__(
             ssl_context=_tls_context(),
-            timeout=Timeout(connect=CONNECT_TIMEOUT, read=IDLE_TIMEOUT),
+            timeout=Timeout(connect=IDLE_TIMEOUT, read=IDLE_TIMEOUT),
             retries=False,
             **options,
         )
@@ -189,7 +191,7 @@ class _Adapter(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, *arguments: Any, **options: Any
     ) -> requests.Response:
-        options["timeout"] = options.get("timeout") or (CONNECT_TIMEOUT, IDLE_TIMEOUT)
+        options["timeout"] = options.get("timeout") or IDLE_TIMEOUT
         return super().send(request, *arguments, **options)
 
 
@@ -229,16 +231,30 @@ class _Guarded(HTTPConnection):
         self._connections.watch(self._connecting)
         return sock
 
+    def send(self, data: Any) -> None:
+        if not isinstance(data, bytearray):
+            super().send(data)
+            return
+        with memoryview(data) as view:
+            for start in range(0, len(view), _SEND_SIZE):
+                super().send(view[start : start + _SEND_SIZE])
+
     def _connect_to(self, checked: list[str]) -> socket.socket:
+        """A connection to the first of the addresses that answers."""
         until = time.monotonic() + CONNECT_TIMEOUT
-        for address in checked[:-1]:
-            with suppress(OSError):
-                left = max(until - time.monotonic(), 0.1)
-                return create_connection(
-                    (address, self.port), left / 2, socket_options=self.socket_options
+        for number, address in enumerate(checked, start=1):
+            seconds = max(until - time.monotonic(), 0.1) / (1 if number == len(checked) else 2)
+            try:
+                sock = create_connection(
+                    (address, self.port), seconds, socket_options=self.socket_options
                 )
-        left = max(until - time.monotonic(), 0.1)
-        return create_connection((checked[-1], self.port), left, socket_options=self.socket_options)
+            except OSError:
+                if number == len(checked):
+                    raise
+            else:
+                sock.settimeout(IDLE_TIMEOUT)
+                return sock
+        raise OSError("no address")
 
 
 class _HTTP(_Guarded):
