@@ -209,8 +209,8 @@ def malformed() -> Iterator[tuple[str, object]]:
     for path in TEXTS:
         yield path, ""
     for path in ("hook_id", "object.id"):
-        yield from ((path, value) for value in ("a b", "ä", "x" * 65, "../x", "x/y", "'--"))
-    yield from (("object.created_at", value) for value in ("yesterday", 5, [], "2026-13-01", ""))
+        yield from ((path, text) for text in ("a b", "ä", "x" * 65, "../x", "x/y", "'--"))
+    yield from (("object.created_at", text) for text in ("yesterday", 5, [], "2026-13-01", ""))
 
 
 MALFORMED = list(malformed())

@@ -6,16 +6,14 @@ most one has a lease, and the database sees to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Select,
     bindparam,
     case,
     delete,
-    exists,
     insert,
     or_,
     select,
@@ -24,7 +22,7 @@ from sqlalchemy import (
 )
 
 from pipeline.journal.records import Progress, State, Step
-from pipeline.journal.schema import AnyRow, active, attempts, jobs, leased, queued, running
+from pipeline.journal.schema import AnyRow, attempts, due_some_time, jobs, leased, running
 
 #: Seconds. A lease or a wait that ends later than this was written while a clock was wrong.
 LONGEST_LEASE = 3600.0
@@ -48,41 +46,52 @@ COUNTED: dict[str, Any] = {
     + case((jobs.c.step == Step.CALLBACK.value, 1), else_=0),
 }
 
+_PAGE = 20  # queued jobs looked at in one query
 _HISTORY = 50  # attempts of each step that are kept
 _LOST = "lost: its process died or was paused for too long"
 
 
-def claimable() -> Select[Any]:
-    """Queued jobs that are the first in line of their object, and whose object is free."""
-    leaser, earlier = jobs.alias(), jobs.alias()
-    taken = exists().where(leaser.c.object_id == jobs.c.object_id, leased(leaser))
-    in_line = exists().where(
-        earlier.c.object_id == jobs.c.object_id,
-        active(earlier),
-        queued(earlier),
-        tuple_(earlier.c.next_at, earlier.c.id) < tuple_(jobs.c.next_at, jobs.c.id),
-    )
-    return select(jobs.c.id).where(queued(), ~taken, ~in_line)
+def claimable(
+    connection: Connection, *, until: float | None = None, lock: bool = False
+) -> Iterator[AnyRow]:
+    """Queued jobs (due ``until`` then) whose object is free, those that wait longest first.
+
+    Page by page, and busy objects in a query of their own: whatever the statistics say, the
+    planner has nothing to gain from reading the whole queue.
+    """
+    busy = set(connection.scalars(select(jobs.c.object_id).where(leased())))
+    line = (jobs.c.next_at, jobs.c.id)
+    queue = select(*line, jobs.c.object_id).where(due_some_time()).order_by(*line).limit(_PAGE)
+    if until is not None:
+        queue = queue.where(jobs.c.next_at <= until)
+    if lock:
+        queue = queue.with_for_update(skip_locked=True)
+    page = connection.execute(queue).all()
+    while page:
+        yield from (row for row in page if row.object_id not in busy)
+        last = page[-1]
+        behind = tuple_(*line) > tuple_(last.next_at, last.id)
+        page = connection.execute(queue.where(behind)).all() if len(page) == _PAGE else []
 
 
 def claim(
     connection: Connection, now: float, holder: str, lease: str, until: float, limit: int
-) -> list[AnyRow]:
-    """Give ``holder`` up to ``limit`` due jobs, those that wait longest first."""
+) -> Sequence[AnyRow]:
+    """Give ``holder`` up to ``limit`` due jobs, one of each object."""
     _take_back(connection, now)
-    due = (
-        claimable()
-        .where(jobs.c.next_at <= now)
-        .order_by(jobs.c.next_at, jobs.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=jobs)
-        .cte("due")
-    )
+    chosen: dict[str, str] = {}
+    for row in claimable(connection, until=now, lock=True):
+        chosen.setdefault(row.object_id, row.id)
+        if len(chosen) == limit:
+            break
+    if not chosen:
+        return []
     claimed = connection.execute(
         update(jobs)
-        .where(jobs.c.id.in_(select(due.c.id)), queued())
+        .where(jobs.c.id.in_(chosen.values()))
         .values(
             state=State.RUNNING,
+            next_at=None,
             lease=lease,
             lease_until=until,
             holder=holder,
@@ -93,7 +102,8 @@ def claim(
         )
         .returning(jobs)
     )
-    return sorted(claimed, key=lambda row: (row.next_at, row.id))
+    row_of = {row.id: row for row in claimed}
+    return [row_of[job_id] for job_id in chosen.values()]
 
 
 def expire(connection: Connection, holder: str) -> None:
