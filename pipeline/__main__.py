@@ -1,22 +1,71 @@
-"""The commands: ``python -m pipeline COMMAND``. A command's modules are imported when it runs."""
+"""The commands: ``python -m pipeline COMMAND``. Only the module of the command at hand is loaded.
+
+``transform`` runs as a child of the service for each document: it must start fast.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.commands import CommandFailed
+
+COMMANDS = {
+    "jobs": ("pipeline.commands.jobs", "list what is in the journal"),
+    "show": ("pipeline.commands.show", "all about one job, and what to do about it"),
+    "retry": ("pipeline.commands.retry", "put failed jobs back into the queue"),
+    "check": ("pipeline.commands.check", "is everything in place? one line for each thing"),
+    "reconcile": ("pipeline.reconcile", "find and do what Aruna never delivered"),
+    "transform": ("pipeline.bioschemas.command", "ABCD to Bioschemas JSON-LD, on this machine"),
+}
+_PROGRAM = "python -m pipeline"
+_EXIT = "exit status: 0 well, 1 failed, 2 wrong arguments or settings"
+_SETTINGS = "Settings are taken from the environment, as the service has them. "
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Runs the command that the arguments name and returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    transform = commands.add_parser("transform", help="ABCD to Bioschemas JSON-LD, on this machine")
+    arguments, command = _parsed(argv)
+    try:
+        status: int = command.run(arguments)
+        sys.stdout.flush()
+    except CommandFailed as failure:
+        sys.stderr.write(" ".join(str(failure).split()) + "\n")
+        return failure.status
+    except BrokenPipeError:
+        # Nobody reads on: Python would complain once more when it flushes at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
 
-    from pipeline.bioschemas import command
 
-    command.add_arguments(transform)
-    return command.run(parser.parse_args())
+def _parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, Any]:
+    """The arguments, and the module of the command they name."""
+    parser = argparse.ArgumentParser(
+        prog=_PROGRAM,
+        usage=f"{_PROGRAM} COMMAND [ARGUMENTS]",
+        description="What operators can ask and do.",
+        epilog=_EXIT,
+    )
+    parsers = parser.add_subparsers(metavar="COMMAND [ARGUMENTS]", prog=_PROGRAM, required=True)
+    named = argv[0] if argv else None
+    command = None
+    for name, (module, summary) in COMMANDS.items():
+        settings = "" if name == "transform" else _SETTINGS
+        own = parsers.add_parser(
+            name, help=summary, description=f"{summary}.", epilog=f"{settings}{_EXIT}"
+        )
+        if name == named:
+            command = importlib.import_module(module)
+            command.add_arguments(own)
+    return parser.parse_args(argv), command
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -180,7 +180,7 @@ def _since_yesterday(jobs: list[Job], now: float) -> list[Job]:
 
 def _length_of(job: Job) -> int:
     """Bytes of the source."""
-    return job.source.content_len
+    return int(job.source.content_len)
 
 
 def _done_of(job: Job) -> int:

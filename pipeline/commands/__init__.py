@@ -1,0 +1,9 @@
+"""The operators' commands, one module each, with ``add_arguments`` and ``run``."""
+
+
+class CommandFailed(Exception):
+    """A command can't do what it was asked: one line for stderr, and the exit status."""
+
+    def __init__(self, message: str, *, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,50 @@
+"""The command ``check``: whether everything the service needs is in place."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+
+from pipeline.check import Finding, findings
+from pipeline.commands import CommandFailed
+from pipeline.commands.opening import settings_of_service
+from pipeline.commands.record import print_json
+from pipeline.redaction import redact
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``python -m pipeline check``."""
+    parser.add_argument("--json", action="store_true", help="a JSON array, for scripts")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Says of each thing whether it is in place; 1 if one is not."""
+    well = True
+    said = []
+    for finding in _all():
+        well = well and finding.ok
+        said.append(dataclasses.asdict(finding))
+        if not arguments.json:
+            sys.stdout.write(_line(finding) + "\n")
+            sys.stdout.flush()
+    if arguments.json:
+        print_json(said)
+    return 0 if well else 1
+
+
+def _all() -> Iterator[Finding]:
+    try:
+        settings = settings_of_service()
+    except CommandFailed as wrong:
+        to_do = "set it in the environment; README lists all variables"
+        yield Finding("configuration", False, str(wrong), to_do)
+        return
+    yield from findings(settings)
+
+
+def _line(finding: Finding) -> str:
+    state = "ok" if finding.ok else "FAILED"
+    line = f"{state:<7} {finding.what:<14} {finding.said}"
+    return redact(f"{line}; {finding.to_do}" if finding.to_do else line)

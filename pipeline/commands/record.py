@@ -1,0 +1,77 @@
+"""A job as scripts read it: one flat JSON object without a secret."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.journal import Job, PastAttempt
+
+
+def job_record(job: Job, now: float) -> dict[str, Any]:
+    """What there is to know of a job; times as RFC 3339, ``now`` in seconds since the epoch."""
+    reason = job.outcome or job.last_error
+    return {
+        "id": job.id,
+        "state": job.state.value,
+        "step": job.step.value,
+        "name": job.name,
+        "object_id": job.object_id,
+        "hook_id": job.hook_id,
+        "stage": job.progress.stage or None,
+        "bytes": job.source.content_len,
+        "bytes_in": job.progress.bytes_in,
+        "bytes_out": job.progress.bytes_out,
+        "attempts": job.attempt,
+        "callback_attempts": job.callback_attempt,
+        "deliveries": job.deliveries,
+        "code": reason.code if reason else None,
+        "message": reason.message if reason else None,
+        "result_id": job.result_id,
+        "result_name": job.result_name,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "ended_at": rfc3339(job.ended_at),
+        "next_at": rfc3339(job.next_at),
+        "token_expires": rfc3339(job.token_expires),
+        "token_seconds_left": _seconds_left(job.token_expires, now),
+        "can_retry": can_retry(job, now),
+    }
+
+
+def attempt_record(attempt: PastAttempt) -> dict[str, Any]:
+    """One attempt of a job's step."""
+    return {
+        "number": attempt.number,
+        "step": attempt.step.value,
+        "started_at": rfc3339(attempt.started_at),
+        "ended_at": rfc3339(attempt.ended_at),
+        "code": attempt.code,
+        "message": attempt.message,
+        "next_at": rfc3339(attempt.next_at),
+    }
+
+
+def can_retry(job: Job, now: float) -> bool:
+    """Whether ``retry`` could do something for the job."""
+    alive = job.token_expires is None or job.token_expires > now
+    return job.state == "failed" and job.credentials is not None and alive
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """Seconds since the epoch as ``2026-11-24T08:49:15.483Z``."""
+    if seconds is None:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def print_json(value: object) -> None:
+    """For scripts: indented, so that people can read it too."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _seconds_left(expires: float | None, now: float) -> int | None:
+    return None if expires is None else max(0, int(expires - now))
