@@ -1,10 +1,10 @@
 """The mapping of ABCD 2.06 to a Bioschemas Dataset, row by row: path, property, rule.
 
 To be checked against the table that GFBio publishes with its transformation 5, version 2. Paths
-are relative to ``/DataSets/DataSet``, those of ``UNIT`` and ``OVER_ALL_UNITS`` to its
-``Units/Unit``, those inside a ``Thing`` to the element that becomes the thing. ``A|B`` stands for
-either element, ``.`` for the element itself. A row with several paths hands each to its rule.
-Rows with the same property fill its list in the order of this page.
+are relative to ``/DataSets/DataSet``, from ``UNIT`` on to its ``Units/Unit``, inside a ``Thing`` to
+the element that becomes the thing. ``A|B`` stands for either element, ``.`` for the element itself.
+A row with several paths hands each to its rule. Rows with the same property fill its list in the
+order of this page, but that the samples come before the taxa.
 """
 
 from __future__ import annotations
@@ -204,10 +204,6 @@ COORDINATES = Element(
 )
 FACT = ("LowerValue", "UpperValue", "UnitOfMeasurement")
 
-SAMPLES = Row(
-    ("SourceInstitutionID", "SourceID", "UnitID", "UnitGUID", "RecordURI"), "about", rules.sample
-)
-
 UNIT = (
     Row(
         f"{TAXON}/ScientificName/FullScientificNameString",
@@ -244,6 +240,16 @@ UNIT = (
     Row("Gathering/Project/ProjectTitle", "keywords", rules.each),
     Row("KindOfUnit", "keywords", rules.each),
     Row("RecordBasis", "additionalType", rules.each),
+    Row("UnitReferences/UnitReference", "@reverse/citation", Thing("CreativeWork", REFERENCE)),
+    Row("SourceReference", "citation", Thing("CreativeWork", REFERENCE)),
+    Row("Gathering/Agents/GatheringAgent", "contributor", COLLECTOR),
+)
+
+# Rows of which most units have a value of their own.
+SAMPLE = Row(
+    ("SourceInstitutionID", "SourceID", "UnitID", "UnitGUID", "RecordURI"), "about", rules.sample
+)
+UNITS_OWN = (
     Row(
         (
             Element("Gathering/Country", ("Name", "ISO3166Code")),
@@ -255,9 +261,6 @@ UNIT = (
         distinct_by=("@type", "name"),
     ),
     Row("MultiMediaObjects/MultiMediaObject", "associatedMedia", MEDIA_OBJECT),
-    Row("UnitReferences/UnitReference", "@reverse/citation", Thing("CreativeWork", REFERENCE)),
-    Row("SourceReference", "citation", Thing("CreativeWork", REFERENCE)),
-    Row("Gathering/Agents/GatheringAgent", "contributor", COLLECTOR),
 )
 
 OVER_ALL_UNITS = (

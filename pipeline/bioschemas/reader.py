@@ -8,15 +8,15 @@ from xml.parsers import expat
 
 from defusedxml.common import DTDForbidden, EntitiesForbidden, ExternalReferenceForbidden
 
-from pipeline.bioschemas.rules import Record
+from pipeline.bioschemas.follower import Follower
 from pipeline.bioschemas.shape import Node
 from pipeline.errors import Code, JobFailed
 
 NAMESPACES = ("http://www.tdwg.org/schemas/abcd/2.06", "http://www.tdwg.org/schemas/abcd/2.1")
 BLOCK = 256 * 1024  # bytes fed at once: expat 2.5.0 is quadratic on a token in small pieces
 MAX_TOKEN = 8 * 1024 * 1024  # bytes of one tag, comment or instruction
-MAX_UNIT = 64 * 1024 * 1024  # bytes of one unit, or of a data set between two units
-MAX_DEPTH = 200  # open elements; the deepest path of ABCD has 20
+MAX_UNIT = 32 * 1024 * 1024  # bytes of one unit, of what precedes the first or follows the last
+MAX_DEPTH = 200  # elements open at once; ABCD nests some 20 deep
 
 
 def invalid(message: str, parser: expat.XMLParserType) -> JobFailed:
@@ -109,7 +109,7 @@ def blocks(document: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Reader:
-    """Follows a document along the tree that ``shape_of`` gives for its namespace.
+    """Reads a document along the tree of paths that ``shape_of`` gives for its namespace.
 
     Records go to their node's taker as their elements end; no tree of the document is made.
     """
@@ -118,16 +118,14 @@ class Reader:
         self._shape_of = shape_of
         self._parser = new_parser()
         self._parser.StartElementHandler = self._root
+        self._follower: Follower | None = None
         self._fed = 0
-        self._record_start = 0
-        self._texts: list[str] = []
-        self._depth: list[int] = [0]
 
     def feed(self, block: bytes) -> None:
         """Reads on by ``block``; raises ``invalid_input`` with line and column."""
         parse(self._parser, block)
         self._fed += len(block)
-        self._limit()
+        self._refuse_the_endless()
 
     def close(self) -> None:
         """The document has ended; raises ``invalid_input`` if it is incomplete."""
@@ -135,72 +133,17 @@ class Reader:
 
     def _root(self, name: str, _attributes: dict[str, str]) -> None:
         tree = self._shape_of(abcd_namespace(name, self._parser))
-        self._follow(tree.children[name])
+        self._follower = Follower(self._parser, tree.children[name])
+        self._parser.StartElementHandler = self._follower.start
+        self._parser.EndElementHandler = self._follower.end
 
-    def _follow(self, node: Node) -> None:
-        """Sets the handlers that follow the document below ``node``.
-
-        They are closures over local variables and the text handler is a bare ``list.append``,
-        set only inside elements whose text is wanted: this is the innermost loop.
-        """
-        parser = self._parser
-        texts: list[str] = self._texts
-        gather = texts.append
-        ancestors: list[Node] = []
-        outer: list[Record] = []
-        record: Record = {}
-        passed_over = 0
-
-        def start(name: str, attributes: dict[str, str]) -> None:
-            nonlocal node, record, passed_over
-            below = None if passed_over else node.children.get(name)
-            if below is None:
-                passed_over += 1
-                return
-            if attributes and below.preferred and attributes.get("preferred") == "true":
-                below = below.preferred
-            ancestors.append(node)
-            node = below
-            if node.is_text:
-                parser.CharacterDataHandler = gather
-            elif node.is_record:
-                outer.append(record)
-                record = {}
-            elif node.is_present:
-                record.setdefault(node.key, []).append(True)
-
-        def end(_name: str) -> None:
-            nonlocal node, record, passed_over
-            if passed_over:
-                passed_over -= 1
-                return
-            if node.is_text:
-                parser.CharacterDataHandler = None
-                text = "".join(texts).strip()
-                texts.clear()
-                if text:
-                    put(node.key, text)
-                    if node.also:
-                        put(node.also, text)
-            elif node.is_record:
-                ended, record = record, outer.pop()
-                if node.take is None:
-                    put(node.key, ended)
-                else:
-                    node.take(ended)
-            if ancestors:
-                node = ancestors.pop()
-
-        def put(key: str, value: object) -> None:
-            if key in record:
-                record[key].append(value)
-            else:
-                record[key] = [value]
-
-        parser.StartElementHandler = start
-        parser.EndElementHandler = end
-
-    def _limit(self) -> None:
-        """Refuses what grows without end inside the block read last."""
-        if self._fed - self._parser.CurrentByteIndex > MAX_TOKEN:
+    def _refuse_the_endless(self) -> None:
+        at = self._parser.CurrentByteIndex
+        if self._fed - at > MAX_TOKEN:
             raise invalid(f"A tag or comment is longer than {MAX_TOKEN} bytes", self._parser)
+        if self._follower is None:
+            return
+        if at - self._follower.record_start > MAX_UNIT:
+            raise invalid(f"A unit is longer than {MAX_UNIT} bytes", self._parser)
+        if self._follower.depth > MAX_DEPTH:
+            raise invalid(f"More than {MAX_DEPTH} elements are open at once", self._parser)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
-from pipeline.bioschemas.rules import Json, Record, first, member
+from pipeline.bioschemas.rules import Json, Record, first, value
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,6 @@ class Element:
 
 
 Path = str | Element
-
-
-def key(path: Path) -> str:
-    """The key of a record under which the values of ``path`` stand."""
-    return path if isinstance(path, str) else path.path
 
 
 class Sources(Protocol):
@@ -59,7 +55,8 @@ class Thing:
             return []
         made: dict[str, Json] = {"@type": self.type, **self.fixed}
         for row in self.rows:
-            made.update(member(row.becomes, row.items(record)))
+            if items := row.items(record):
+                made[row.becomes] = value(items)
         return [made]
 
 
@@ -115,22 +112,34 @@ class Row:
     @property
     def sources(self) -> tuple[Path, ...]:
         """What has to be read for this row."""
-        paths = self.paths if isinstance(self.paths, tuple) else (self.paths,)
         if not isinstance(self.rule, Thing | OneOf):
-            return paths
-        return self.rule.paths if paths == (".",) else (Element(key(paths[0]), self.rule.paths),)
+            return self._all_paths
+        if self.paths == ".":
+            return self.rule.paths
+        return (Element(self.keys[0], self.rule.paths),)
 
-    def items(self, record: Record) -> list[Json]:
-        """The items that this row makes of ``record``."""
-        rule, paths = self.rule, self.paths
-        if isinstance(paths, tuple):
-            return rule(*(record.get(key(path), []) for path in paths))  # type: ignore
-        values = [record] if paths == "." else record.get(key(paths))
-        if not values:
-            return []
-        if isinstance(rule, Thing | OneOf):
-            return [item for found in values for item in rule.of(found)]
-        return rule(values)
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of a record under which the values for the rule stand."""
+        return tuple(path if isinstance(path, str) else path.path for path in self._all_paths)
+
+    @cached_property
+    def items(self) -> Callable[[Record], list[Json]]:
+        """The function that gives the items this row makes of a record."""
+        rule, keys = self.rule, self.keys
+        only = keys[0]
+        if not isinstance(rule, Thing | OneOf):
+            if len(keys) == 1:
+                return lambda record: rule(record[only]) if only in record else []
+            return lambda record: rule(*[record.get(key, []) for key in keys])
+        make = rule.of
+        if self.paths == ".":
+            return make
+        return lambda record: [item for found in record.get(only, ()) for item in make(found)]
+
+    @property
+    def _all_paths(self) -> tuple[Path, ...]:
+        return self.paths if isinstance(self.paths, tuple) else (self.paths,)
 
 
 class Total(Protocol):
@@ -156,3 +165,8 @@ class TotalRow:
     def sources(self) -> tuple[Path, ...]:
         """What has to be read for this row."""
         return self.paths
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of a record under which the values for ``total`` stand."""
+        return tuple(path if isinstance(path, str) else path.path for path in self.paths)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from typing import Any
 
 Json = Any
@@ -192,15 +191,17 @@ def geo_coordinates(coordinates: list[Record]) -> Json:
     }
 
 
-def member(name: str, items: Iterable[Json]) -> dict[str, Json]:
-    """The member ``name``: none without items, a bare value for one, a list for several.
+def member(name: str, items: list[Json]) -> dict[str, Json]:
+    """The member ``name`` of an object; none without items."""
+    return {name: value(items)} if items else {}
 
-    A list holds no item twice.
-    """
+
+def value(items: list[Json]) -> Json:
+    """A bare value for one item, a list for several, none of them twice."""
+    if len(items) == 1:
+        return items[0]
     distinct: list[Json] = []
     for item in items:
         if item not in distinct:
             distinct.append(item)
-    if not distinct:
-        return {}
-    return {name: distinct[0] if len(distinct) == 1 else distinct}
+    return distinct[0] if len(distinct) == 1 else distinct

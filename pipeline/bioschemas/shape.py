@@ -23,11 +23,13 @@ class Node:
         "is_record",
         "is_text",
         "key",
+        "parent",
         "preferred",
         "take",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Node | None = None) -> None:
+        self.parent = parent or self
         self.children: dict[str, Node] = {}
         self.preferred: Node | None = None
         self.key = ""
@@ -80,7 +82,7 @@ def ends(node: Node, path: str, namespace: str) -> list[Node]:
     for step in path.split("/"):
         wanted, marked, _ = step.partition(PREFERRED)
         below = [
-            parent.children.setdefault(f"{namespace} {name}", Node())
+            parent.children.setdefault(f"{namespace} {name}", Node(parent))
             for parent in nodes
             for name in wanted.split("|")
         ]
@@ -91,5 +93,5 @@ def ends(node: Node, path: str, namespace: str) -> list[Node]:
 def preferred(node: Node) -> Node:
     """The node followed instead of ``node`` by an element with ``preferred="true"``."""
     if node.preferred is None:
-        node.preferred = Node()
+        node.preferred = Node(node.parent)
     return node.preferred

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-OUTPUT = 64 * 1024  # characters gathered before they are handed on
+PIECE = 64 * 1024  # characters gathered before they are handed on
 
 
 class Output:
     """The text written so far and not handed on yet."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self._texts: list[str] = []
         self._length = 0
 
-    def write(self, piece: str) -> None:
-        """Adds ``piece``."""
-        self._pieces.append(piece)
-        self._length += len(piece)
+    def write(self, text: str) -> None:
+        """Adds ``text``."""
+        self._texts.append(text)
+        self._length += len(text)
 
     @property
     def full(self) -> bool:
         """Whether there is enough to be handed on."""
-        return self._length >= OUTPUT
+        return self._length >= PIECE
 
     def take(self) -> bytes:
         """All of it, as UTF-8."""
-        taken = "".join(self._pieces).encode()
-        self._pieces.clear()
+        taken = "".join(self._texts).encode()
+        self._texts.clear()
         self._length = 0
         return taken
 
 
 class Member:
-    """A member of a JSON object that has one written already: a bare value, or a list.
+    """A member of a JSON object that has others before it: none, a bare value, or a list.
 
-    The first item waits until it is known whether there is a second.
+    The first item waits until it is known whether there is a second. The name ``outer/inner``
+    makes it the only member of an object of its own.
     """
 
     def __init__(self, name: str, output: Output) -> None:
-        self._name = name
-        self._write = output.write
+        self._output = output
+        self._open = ", " + "{".join(f'"{part}": ' for part in name.split("/"))
+        self._close = "}" * name.count("/")
         self._count = 0
         self._first = ""
 
@@ -50,21 +50,13 @@ class Member:
         if self._count == 1:
             self._first = item
         elif self._count == 2:
-            self._write(f', "{self._name}": [{self._first}, {item}')
+            self._output.write(f"{self._open}[{self._first}, {item}")
         else:
-            self._write(f", {item}")
+            self._output.write(f", {item}")
 
     def end(self) -> None:
-        """There are no more items; without any there is no member."""
+        """There are no more items."""
         if self._count == 1:
-            self._write(f', "{self._name}": {self._first}')
+            self._output.write(f"{self._open}{self._first}{self._close}")
         elif self._count:
-            self._write("]")
-
-
-def write_member(name: str, items: Iterable[str], output: Output) -> None:
-    """Writes a member of which all items are known."""
-    member = Member(name, output)
-    for item in items:
-        member.add(item)
-    member.end()
+            self._output.write(f"]{self._close}")
