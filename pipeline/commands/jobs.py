@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _row(job: Job, now: float) -> tuple[str, ...]:
     age = units.duration(int(now - job.created_at))
-    return (job.id, job.name, _state(job, now), age, units.left(job.token_expires, now))
+    token = "–" if job.state is State.SUCCEEDED else units.left(job.token_expires, now)
+    return (job.id, job.name, _state(job, now), age, token)
 
 
 def _state(job: Job, now: float) -> str:

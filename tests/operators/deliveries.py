@@ -16,15 +16,16 @@ from pipeline.journal import Job, Journal, Outcome, Progress, State
 #: 24 November 2026, 13:00 UTC.
 NOON = 1795525200.0
 DAY = 86400.0
-#: All that must never be read in a log, an answer or a metric; each can be told from the others.
+#: All that must never be read in a log, an answer or a metric; each value holds ``LEAK``.
 MARKED = {
-    "token": "MARKEDtoken.part-one.part_two",
-    "access_key": "MARKEDACCESSKEY01",
-    "secret_key": "MARKED/secret+key/02",
-    "secret": "MARKEDsecret+of/hook03=",
-    "signature": "MARKED5164af7e04signature",
-    "credential": "MARKEDcredential%2F20261124%2FRegionOne%2Fs3%2Faws4_request",
+    "token": "LEAKtoken-part-two",
+    "access_key": "LEAKACCESSKEY01",
+    "secret_key": "LEAK/secret+key/02",
+    "secret": "LEAKsecret+of/hook03=",
+    "signature": "LEAK5164af7e04signature",
+    "credential": "LEAKcredential%2F20261124%2FRegionOne%2Fs3%2Faws4_request",
 }
+LEAK = "leak"
 DOWNLOAD = (
     "https://herbarium.s3.example.org/plants/{name}?X-Amz-Algorithm=AWS4-HMAC-SHA256"
     f"&X-Amz-Credential={MARKED['credential']}&X-Amz-Date=20261124T084915Z"
@@ -66,7 +67,7 @@ def delivery(name: str = "plants.xml", *, length: int = 846147, expires: float =
 def token(expires: float) -> str:
     """A JWT as Aruna's that ends at ``expires`` (seconds since the epoch)."""
     claims = base64.urlsafe_b64encode(json.dumps({"exp": int(expires)}).encode())
-    return f"eyJhbGciOiJFZERTQSJ9.{claims.decode().rstrip('=')}.{MARKED['token'].replace('.', '')}"
+    return f"eyJhbGciOiJFZERTQSJ9.{claims.decode().rstrip('=')}.{MARKED['token']}"
 
 
 def claimed(journal: Journal, hook: Hook) -> Job:
