@@ -28,7 +28,12 @@ def test_what_blocks_is_woken_and_says_why_the_attempt_was_cut() -> None:
     attempt = Attempt(60)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        cutter = threading.Thread(target=lambda: (theirs.recv(1), attempt.cut(LeaseLost("gone"))))
+
+        def cut_when_it_blocks() -> None:
+            theirs.recv(1)
+            attempt.cut(LeaseLost("gone"))
+
+        cutter = threading.Thread(target=cut_when_it_blocks)
         cutter.start()
 
         with (

@@ -189,6 +189,7 @@ NO_TEXT: list[object] = [1, 1.5, True, [], {}, ["x"], {"x": 1}, LONE_SURROGATE, 
 NO_NUMBER: list[object] = ["1", 1.5, True, [], {}, -1, 2**64, 10**40, "NaN"]
 NO_ENUM: list[object] = ["nonsense", 1.5, True, [], {}, -1, 99, 2**40]
 NO_LIST: list[object] = [1, "x", True, {}, {"0": {}}]
+NO_TIME: list[object] = ["yesterday", 5, [], "2026-13-01", ""]
 NO_OBJECT: list[object] = [1, "x", True, [], [[]]]
 
 
@@ -210,7 +211,8 @@ def malformed() -> Iterator[tuple[str, object]]:
         yield path, ""
     for path in ("hook_id", "object.id"):
         yield from ((path, text) for text in ("a b", "ä", "x" * 65, "../x", "x/y", "'--"))
-    yield from (("object.created_at", text) for text in ("yesterday", 5, [], "2026-13-01", ""))
+    for time in NO_TIME:
+        yield "object.created_at", time
 
 
 MALFORMED = list(malformed())
