@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from pipeline.errors import Code
 from pipeline.hook import Hook, token_expiry
 from pipeline.journal.records import Credentials, Outcome, Receipt, State, Step
-from pipeline.journal.schema import active, jobs, queued
+from pipeline.journal.schema import calling_back, due_some_time, ended, jobs
 from pipeline.journal.sealing import Seal
 from pipeline.journal.writer import mark_scrubbed
 
@@ -95,9 +95,10 @@ def _supersede(connection: Connection, row: Row) -> None:
     """
     connection.execute(
         update(jobs)
-        .where(active(), jobs.c.object_id == row["object_id"], jobs.c.hook_id == row["hook_id"])
+        .where(~ended(), jobs.c.object_id == row["object_id"], jobs.c.hook_id == row["hook_id"])
         .values(
             state=State.FAILED,
+            next_at=None,
             code=Code.SUPERSEDED,
             message="the source was overwritten; the job of its new content answers for it",
             credentials=None,
@@ -120,10 +121,10 @@ def _upsert_statement(
     new = statement.excluded
     lends = or_(jobs.c.answer_only, ~new.answer_only)
     replaced = ("content", "name", "object", "credentials", "token_expires")
-    calls_back = queued() & (jobs.c.step == Step.CALLBACK.value)
+    calls_back = due_some_time() & calling_back()
     return statement.on_conflict_do_update(
         index_elements=[jobs.c.object_id, jobs.c.hook_id],
-        index_where=active(),
+        index_where=~ended(),
         set_={
             **{name: case((lends, new[name]), else_=jobs.c[name]) for name in replaced},
             "code": case((jobs.c.answer_only, new.code), else_=jobs.c.code),

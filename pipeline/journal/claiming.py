@@ -15,7 +15,6 @@ from sqlalchemy import (
     case,
     delete,
     insert,
-    or_,
     select,
     tuple_,
     update,
@@ -46,7 +45,8 @@ COUNTED: dict[str, Any] = {
     + case((jobs.c.step == Step.CALLBACK.value, 1), else_=0),
 }
 
-_PAGE = 20  # queued jobs looked at in one query
+_PAGE = 20  # queued jobs looked at in one query; more only if the object of each is busy
+_NEXT_PAGE = 500
 _HISTORY = 50  # attempts of each step that are kept
 _LOST = "lost: its process died or was paused for too long"
 
@@ -56,22 +56,23 @@ def claimable(
 ) -> Iterator[AnyRow]:
     """Queued jobs (due ``until`` then) whose object is free, those that wait longest first.
 
-    Page by page, and busy objects in a query of their own: whatever the statistics say, the
-    planner has nothing to gain from reading the whole queue.
+    Page by page, each query with a limit and the order of an index: PostgreSQL without fresh
+    statistics would read the whole queue for a condition that spares few of its jobs.
     """
-    busy = set(connection.scalars(select(jobs.c.object_id).where(leased())))
     line = (jobs.c.next_at, jobs.c.id)
-    queue = select(*line, jobs.c.object_id).where(due_some_time()).order_by(*line).limit(_PAGE)
+    queue = select(*line, jobs.c.object_id).where(due_some_time()).order_by(*line)
     if until is not None:
         queue = queue.where(jobs.c.next_at <= until)
     if lock:
         queue = queue.with_for_update(skip_locked=True)
-    page = connection.execute(queue).all()
+    page = connection.execute(queue.limit(_PAGE)).all()
     while page:
+        of_page = jobs.c.object_id.in_([row.object_id for row in page])
+        busy = set(connection.scalars(select(jobs.c.object_id).where(leased(), of_page)))
         yield from (row for row in page if row.object_id not in busy)
         last = page[-1]
         behind = tuple_(*line) > tuple_(last.next_at, last.id)
-        page = connection.execute(queue.where(behind)).all() if len(page) == _PAGE else []
+        page = connection.execute(queue.where(behind).limit(_NEXT_PAGE)).all()
 
 
 def claim(
@@ -171,10 +172,9 @@ def note_attempt(
 
 def _take_back(connection: Connection, now: float) -> None:
     """Queue the jobs whose lease is over, each with the attempt that was lost counted."""
-    over = or_(jobs.c.lease_until <= now, jobs.c.lease_until > now + LONGEST_LEASE)
-    lost = connection.scalars(
-        select(jobs.c.id).where(leased(), over).with_for_update(skip_locked=True)
-    ).all()
+    over = select(jobs.c.id).where(leased(), jobs.c.lease_until <= now)
+    some = over.order_by(jobs.c.lease_until).limit(_PAGE).with_for_update(skip_locked=True)
+    lost = connection.scalars(some).all()
     if not lost:
         return
     requeued = connection.execute(

@@ -251,7 +251,7 @@ class Journal:
         """Queue failed jobs anew (all of them without ``job_ids``); each id with why not, or
         ``None``."""
         now = self._clock()
-        chosen = self._read(reading.retriable) if job_ids is None else list(job_ids)
+        chosen = self._read(reading.to_put_back) if job_ids is None else list(job_ids)
         return [
             (job_id, self._writer.run(partial(upkeep.put_back, job_id=job_id, now=now)))
             for job_id in chosen
@@ -293,7 +293,7 @@ class Journal:
         return [rows.past_attempt(row) for row in self._read(lambda c: reading.history(c, job_id))]
 
     def counts(self) -> dict[State, int]:
-        """How many jobs there are in each state."""
+        """How many jobs are queued, running and failed."""
         return self._read(reading.counts)
 
     def oldest_queued_seconds(self) -> float:

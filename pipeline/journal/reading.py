@@ -8,16 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from pipeline.journal.claiming import claimable
 from pipeline.journal.records import State
-from pipeline.journal.schema import (
-    AnyRow,
-    attempts,
-    calling_back,
-    jobs,
-    keeps_credentials,
-    leased,
-    notes,
-    queued,
-)
+from pipeline.journal.schema import AnyRow, attempts, calling_back, jobs, leased, notes, retriable
 
 _ID_LENGTH = 16
 
@@ -38,9 +29,9 @@ def starting_with(connection: Connection, prefix: str) -> Sequence[AnyRow]:
     return connection.execute(found).all()
 
 
-def retriable(connection: Connection) -> Sequence[str]:
+def to_put_back(connection: Connection) -> Sequence[str]:
     """The failed jobs that keep their credentials, oldest first."""
-    found = select(jobs.c.id).where(keeps_credentials()).order_by(jobs.c.id)
+    found = select(jobs.c.id).where(retriable()).order_by(jobs.c.id)
     return connection.scalars(found).all()
 
 
@@ -51,14 +42,19 @@ def history(connection: Connection, job_id: str) -> Sequence[AnyRow]:
 
 
 def counts(connection: Connection) -> dict[State, int]:
-    """Jobs by state."""
-    rows = connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
-    return {**dict.fromkeys(State, 0), **{State(state): number for state, number in rows}}
+    """Jobs by state, but for those that succeeded: they are many and nobody waits for them."""
+    wanted = (State.QUEUED, State.RUNNING, State.FAILED)
+    of_interest = jobs.c.state.in_(wanted)
+    rows = connection.execute(
+        select(jobs.c.state, func.count()).where(of_interest).group_by(jobs.c.state)
+    )
+    return {**dict.fromkeys(wanted, 0), **{State(state): number for state, number in rows}}
 
 
 def oldest_queued(connection: Connection) -> float | None:
     """When the oldest queued job was created."""
-    oldest: float | None = connection.scalar(select(func.min(jobs.c.created_at)).where(queued()))
+    waiting = jobs.c.state == State.QUEUED.value
+    oldest: float | None = connection.scalar(select(func.min(jobs.c.created_at)).where(waiting))
     return oldest
 
 
@@ -69,9 +65,9 @@ def callback_backlog(connection: Connection) -> int:
 
 def next_due(connection: Connection) -> float | None:
     """When there is next something to claim: a job becomes due or a lease is over."""
-    due = claimable().with_only_columns(jobs.c.next_at).order_by(jobs.c.next_at, jobs.c.id)
-    over = select(func.min(jobs.c.lease_until)).where(leased())
-    times = (connection.scalar(due.limit(1)), connection.scalar(over))
+    first = next(claimable(connection), None)
+    over = connection.scalar(select(func.min(jobs.c.lease_until)).where(leased()))
+    times = (first.next_at if first else None, over)
     return min((time for time in times if time is not None), default=None)
 
 

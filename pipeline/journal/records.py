@@ -143,7 +143,7 @@ class Job:
     created_at: float
     started_at: float | None
     ended_at: float | None
-    next_at: float
+    next_at: float | None
     waiting_since: float | None
     lease: str | None
     lease_until: float | None

@@ -10,7 +10,7 @@ from hashlib import sha256
 from sqlalchemy import Connection, select, update
 
 from pipeline.journal.holding import change, held
-from pipeline.journal.schema import AnyRow, jobs, running
+from pipeline.journal.schema import AnyRow, jobs
 
 
 def hashed(token: str) -> str:
@@ -29,7 +29,7 @@ def fetched(connection: Connection, token: str, limit: int) -> AnyRow | None:
     """Count a fetch; the job, or ``None`` if the token opens nothing (any more)."""
     return connection.execute(
         update(jobs)
-        .where(running(), jobs.c.relay_token_hash == hashed(token), jobs.c.relay_fetches < limit)
+        .where(jobs.c.relay_token_hash == hashed(token), jobs.c.relay_fetches < limit)
         .values(relay_fetches=jobs.c.relay_fetches + 1)
         .returning(jobs.c.id, jobs.c.name, jobs.c.relay_kind, jobs.c.object, jobs.c.credentials)
     ).first()
@@ -38,9 +38,7 @@ def fetched(connection: Connection, token: str, limit: int) -> AnyRow | None:
 def passed(connection: Connection, token: str, error: str | None) -> None:
     """Note how a fetch ended: with the whole download passed on, or with ``error``."""
     values = {"relay_error": error} if error else {"relay_error": None, "relay_passed": True}
-    connection.execute(
-        update(jobs).where(running(), jobs.c.relay_token_hash == hashed(token)).values(values)
-    )
+    connection.execute(update(jobs).where(jobs.c.relay_token_hash == hashed(token)).values(values))
 
 
 def outcome(connection: Connection, job_id: str, lease: str) -> AnyRow | None:

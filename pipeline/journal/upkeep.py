@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, or_, select, update
+from sqlalchemy import Connection, Table, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.journal.claiming import LET_GO, LONGEST_WAIT
+from pipeline.journal.claiming import LET_GO, LONGEST_LEASE, LONGEST_WAIT
 from pipeline.journal.records import State, Step
 from pipeline.journal.schema import (
     AnyRow,
-    active,
     attempts,
-    failed,
+    due_some_time,
+    ended,
     jobs,
-    keeps_credentials,
     leased,
     leases,
     notes,
-    queued,
+    retriable,
 )
 from pipeline.journal.writer import mark_scrubbed
 
@@ -36,7 +35,7 @@ def purge(connection: Connection, before: float) -> bool:
     """Delete some jobs that ended ``before``; whether there may be more."""
     old = connection.scalars(
         select(jobs.c.id)
-        .where(jobs.c.ended_at.is_not(None), jobs.c.ended_at < before, ~leased())
+        .where(ended(), jobs.c.ended_at < before, ~leased())
         .limit(_BATCH)
         .with_for_update(skip_locked=True)
     ).all()
@@ -47,17 +46,20 @@ def purge(connection: Connection, before: float) -> bool:
 
 def scrub(connection: Connection, now: float) -> None:
     """Drop the credentials of failed jobs whose token has expired."""
-    expired = keeps_credentials() & (jobs.c.token_expires <= now)
+    expired = retriable() & (jobs.c.token_expires <= now)
     if connection.execute(update(jobs).where(expired).values(credentials=None)).rowcount:
         mark_scrubbed(connection)
 
 
 def mend_times(connection: Connection, now: float) -> None:
     """Make due what was put off to a time that only a wrong clock can have given."""
-    far = jobs.c.next_at > now + LONGEST_WAIT
-    from_the_future = (jobs.c.created_at > now) & (jobs.c.next_at > now)
-    for absurd in (far, from_the_future):
-        connection.execute(update(jobs).where(queued(), absurd).values(next_at=now))
+    too_long = leased() & (jobs.c.lease_until > now + LONGEST_LEASE)
+    connection.execute(update(jobs).where(too_long).values(lease_until=now))
+    far = due_some_time() & (jobs.c.next_at > now + LONGEST_WAIT)
+    connection.execute(update(jobs).where(far).values(next_at=now))
+    from_the_future = (jobs.c.state == State.QUEUED.value) & (jobs.c.created_at > now)
+    earlier = case((jobs.c.next_at < now, jobs.c.next_at), else_=now)
+    connection.execute(update(jobs).where(from_the_future).values(next_at=earlier))
 
 
 def put_back(connection: Connection, job_id: str, now: float) -> str | None:
@@ -67,7 +69,7 @@ def put_back(connection: Connection, job_id: str, now: float) -> str | None:
     if reason is None:
         connection.execute(
             update(jobs)
-            .where(failed(), jobs.c.id == job_id)
+            .where(jobs.c.id == job_id)
             .values(
                 **LET_GO,
                 state=State.QUEUED,
@@ -94,7 +96,7 @@ def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
     if row.credentials is None:
         return "its credentials are gone"
     newer = select(jobs.c.id).where(
-        active(), jobs.c.object_id == row.object_id, jobs.c.hook_id == row.hook_id
+        ~ended(), jobs.c.object_id == row.object_id, jobs.c.hook_id == row.hook_id
     )
     other = connection.scalar(newer)
     return other and f"a newer job of the same object, {other}, has not ended"
