@@ -9,7 +9,9 @@ their connections from ``Connections``.
 from __future__ import annotations
 
 import functools
+import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -42,6 +44,8 @@ IDLE_TIMEOUT = 60
 #: Bytes handed to a socket at once: its timeout counts for all of them together.
 _SEND_SIZE = 1 << 20
 
+#: What parsers of URLs understand differently.
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 _PORTS = {"http": 80, "https": 443}
 #: What ``ipaddress`` of Python 3.11 calls global though no public service lives there.
 _NOT_PUBLIC = [
@@ -77,15 +81,7 @@ class Addresses:
 
         What its host resolves to is checked when a connection is made.
         """
-        try:
-            parts = parse_url(url)
-        except LocationParseError as exc:
-            raise _refused("the URL is not valid") from exc
-        if parts.scheme not in _PORTS or not parts.host:
-            raise _refused("the URL is not an https URL")
-        if parts.auth is not None:
-            raise _refused("the URL holds a user name")
-        self.check_host(parts.scheme, parts.host.strip("[]"), parts.port or _PORTS[parts.scheme])
+        self.check_host(*origin(url))
 
     def check_host(self, scheme: str, host: str, port: int) -> None:
         """Raise ``JobFailed`` (``download_failed``, final) if that host may not be spoken to."""
@@ -96,7 +92,7 @@ class Addresses:
 
     def lists(self, host: str, port: int) -> bool:
         """Whether ``allowed_hosts`` names that host."""
-        return any(_matches(entry, host.rstrip(".").lower(), port) for entry in self.allowed_hosts)
+        return any(_matches(entry, host.lower(), port) for entry in self.allowed_hosts)
 
     def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of ``host``, all permitted; raises ``JobFailed`` or ``gaierror``."""
@@ -106,6 +102,22 @@ class Addresses:
         if not any_address and not all(_is_public(address) for address in addresses):
             raise _refused(f"the host {_shown(host)} has an address that is not public")
         return addresses
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an http or https URL; raises ``JobFailed`` if it is no such URL."""
+    if _AMBIGUOUS.search(url):
+        raise _refused("the URL is not valid")
+    try:
+        parts = parse_url(url)
+    except LocationParseError as exc:
+        raise _refused("the URL is not valid") from exc
+    if parts.scheme not in _PORTS or not parts.host:
+        raise _refused("the URL is not an https URL")
+    if parts.auth is not None:
+        raise _refused("the URL holds a user name")
+    host = parts.host.strip("[]").rstrip(".")
+    return parts.scheme, host, parts.port or _PORTS[parts.scheme]
 
 
 class Connections(urllib3.PoolManager):
@@ -195,10 +207,20 @@ class _Adapter(HTTPAdapter):
         return super().send(request, *arguments, **options)
 
 
+class _Answer(http.client.HTTPResponse):
+    """An answer whose chunks have a length: CPython and urllib3 take «-1» for «all there is»."""
+
+    def _safe_read(self, amt: int) -> bytes:
+        if amt < 0:
+            raise http.client.HTTPException("a chunk of negative length")
+        return super()._safe_read(amt)  # type: ignore[misc, no-any-return]
+
+
 class _Guarded(HTTPConnection):
     """A connection to one of the addresses that were checked, and to no other."""
 
     scheme = "http"
+    response_class = _Answer
 
     def __init__(self, *args: Any, connections: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -242,19 +264,22 @@ class _Guarded(HTTPConnection):
     def _connect_to(self, checked: list[str]) -> socket.socket:
         """A connection to the first of the addresses that answers."""
         until = time.monotonic() + CONNECT_TIMEOUT
-        for number, address in enumerate(checked, start=1):
-            seconds = max(until - time.monotonic(), 0.1) / (1 if number == len(checked) else 2)
+        failure: OSError | None = None
+        for address in checked:
+            left = until - time.monotonic()
+            if left <= 0:
+                break
+            seconds = left if address == checked[-1] else left / 2
             try:
                 sock = create_connection(
                     (address, self.port), seconds, socket_options=self.socket_options
                 )
-            except OSError:
-                if number == len(checked):
-                    raise
+            except OSError as exc:
+                failure = exc
             else:
                 sock.settimeout(IDLE_TIMEOUT)
                 return sock
-        raise OSError("no address")
+        raise failure or OSError("no address")
 
 
 class _HTTP(_Guarded):

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL
 from urllib3.exceptions import HTTPError
-from urllib3.util import parse_url
 
-from pipeline.addresses import Session
+from pipeline.addresses import Session, origin
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
 
@@ -84,19 +84,17 @@ def _get(url: str, session: Session) -> requests.Response:
     session.connections.addresses.check(url)
     try:
         return session.get(url, stream=True, allow_redirects=False)
-    except (requests.ConnectionError, requests.Timeout) as exc:
-        raise _failed("its storage can't be reached", again=True) from exc
-    except requests.RequestException as exc:
+    except (InvalidURL, InvalidSchema) as exc:
         raise _failed("its URL is not valid") from exc
+    except requests.RequestException as exc:
+        raise _failed("its storage can't be reached", again=True) from exc
 
 
 def _next_url(url: str, response: requests.Response, session: Session) -> str:
     """Where a redirect leads: the same host, or one that the operator lists."""
     target = urljoin(url, response.headers.get("Location", ""))
-    session.connections.addresses.check(target)
-    here, there = parse_url(url), parse_url(target)
-    listed = session.connections.addresses.lists(there.host or "", there.port or 443)
-    if (here.host, here.port) != (there.host, there.port) and not listed:
+    here, there = origin(url)[1:], origin(target)[1:]
+    if here != there and not session.connections.addresses.lists(*there):
         raise _failed("its storage redirects to another host")
     return target
 
@@ -117,7 +115,7 @@ def _raise_for_status(response: requests.Response) -> None:
 
 def _error_body(response: requests.Response) -> bytes:
     try:
-        return bytes(response.raw.read(_ERROR_BODY_LIMIT, decode_content=False))
+        return next(response.raw.stream(_ERROR_BODY_LIMIT, decode_content=False), b"")
     except (HTTPError, OSError):
         return b""
 

@@ -38,14 +38,20 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 #: Seconds between the tries of one request.
-_PAUSES = (0.2, 0.4, 0.8, 1.6)
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: Seconds between two looks for an object that the data proxy does not know yet, and in all.
 _KNOWN_PAUSES = (0.05, 1.0)
 _KNOWN_PATIENCE = 60.0
+#: Bytes an answer may have, spaces included, and bytes of it read at a time.
 _ANSWER_LIMIT = 1 << 20
+_ANSWER_PIECE = 1 << 16
 _AGAIN_STATUSES = (408, 429)
 _AGAIN_CODES = ("InvalidObjectState", "RequestTimeout")
 _CREDENTIAL_REGION = 2
+#: Botocore's sessions build one client at a time.
+_BUILDING = threading.Lock()
+#: Connections kept open for one job.
+_CONNECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,9 @@ class S3Error(Exception):
     """A request failed: the HTTP ``status`` (0: no answer) and S3's ``code`` for it."""
 
     def __init__(self, status: int, code: str) -> None:
-        super().__init__(f"{status} {code}")
         self.status = status
-        self.code = re.sub(r"[^A-Za-z0-9.]", "", code)[:40]
+        self.code = re.sub(r"[^A-Za-z.]", "", code)[:40]
+        super().__init__(f"{status} {self.code}".strip())
 
     @property
     def again(self) -> bool:
@@ -126,7 +132,7 @@ def place_of(download_url: str) -> Place:
 @contextmanager
 def s3_client(place: Place, access_key: str, secret_key: str, addresses: Addresses) -> Iterator[S3]:
     """A client for one job that goes only where ``addresses`` permits."""
-    connections = Connections(addresses, maxsize=16)
+    connections = Connections(addresses, maxsize=_CONNECTIONS)
     client = _client(place, access_key, secret_key)
     send: Callable[..., Any] = functools.partial(_send, connections)
     client.meta.events.register("before-send.s3", send)
@@ -203,7 +209,7 @@ def upload_failed(error: S3Error) -> JobFailed:
     if error.status == 0:
         message = "Aruna's storage can't be reached"
     else:
-        message = f"Aruna's storage refused the result ({error.status} {error.code})"
+        message = f"Aruna's storage answered {error}"
     return JobFailed(Code.UPLOAD_FAILED, message, again=error.again)
 
 
@@ -239,26 +245,19 @@ def _send(connections: Connections, request: Any, **_event: Any) -> AWSResponse:
         preload_content=False,
         decode_content=False,
     )
-    try:
-        content = answer.read(_ANSWER_LIMIT)
-    finally:
-        answer.release_conn()
+    content = bytearray()
+    with answer:
+        for piece in answer.stream(_ANSWER_PIECE):
+            content += piece
+            if len(content) > _ANSWER_LIMIT:
+                raise urllib3.exceptions.HTTPError("an answer without end")
     body = urllib3.HTTPResponse(io.BytesIO(content.lstrip()), preload_content=False)
     return AWSResponse(request.url, answer.status, cast(Any, answer.headers), body)
 
 
-class _Botocore:
-    """Botocore's session: its models are loaded once for each process, under one lock."""
-
-    lock = threading.Lock()
-    session: botocore.session.Session | None = None
-
-
 def _client(place: Place, access_key: str, secret_key: str) -> S3Client:
-    with _Botocore.lock:
-        if _Botocore.session is None:
-            _Botocore.session = _session()
-        client = _Botocore.session.create_client(
+    with _BUILDING:
+        client = _session().create_client(
             "s3",
             region_name=place.region,
             endpoint_url=place.endpoint,
@@ -269,8 +268,9 @@ def _client(place: Place, access_key: str, secret_key: str) -> S3Client:
     return cast("S3Client", client)
 
 
+@functools.cache
 def _session() -> botocore.session.Session:
-    """A session that knows neither the host's AWS variables nor its files."""
+    """Botocore's models, loaded once for each process; of AWS variables and files it knows none."""
     session = botocore.session.Session()
     defaults = {name: entry[2] for name, entry in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()}
     defaults |= {"config_file": os.devnull, "credentials_file": os.devnull}
