@@ -7,20 +7,17 @@ samples do: every data set has them, and few have media. The others wait compres
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from operator import itemgetter
 
 from pipeline.bioschemas import mapping
-from pipeline.bioschemas.distinct import Digests, Spool
+from pipeline.bioschemas.distinct import Digests, Spool, Texts
+from pipeline.bioschemas.finding import encode, finder
 from pipeline.bioschemas.reader import Reader, blocks
-from pipeline.bioschemas.rows import Element, Path, Row, Sources
-from pipeline.bioschemas.rules import Json, Record
+from pipeline.bioschemas.rows import Element, Path, Sources
+from pipeline.bioschemas.rules import Record
 from pipeline.bioschemas.shape import Node, shape
 from pipeline.bioschemas.writer import Member, Output
-
-encode: Callable[[Json], str] = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def transform(document: Iterable[bytes]) -> Iterator[bytes]:
@@ -49,62 +46,21 @@ def transform(document: Iterable[bytes]) -> Iterator[bytes]:
     yield output.take()
 
 
-class Few:
-    """What one row finds in all units, where the same few values come again and again."""
-
-    def __init__(self, row: Row) -> None:
-        self.becomes = row.becomes
-        self._items = row.items
-        self._known_by = known_by(row)
-        self._found: dict[str, str] = {}
-
-    def add(self, record: Record) -> None:
-        """Takes what the row finds in one unit."""
-        for item in self._items(record):
-            known = self._known_by(item)
-            if known not in self._found:
-                self._found[known] = encode(item)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found.values())
-
-
-class Many:
-    """What one row finds in all units, where most units have their own: passed on at once."""
-
-    def __init__(self, row: Row, take: Callable[[str], None]) -> None:
-        self._items = row.items
-        self._known_by = known_by(row) if row.distinct_by else None
-        self._take = take
-        self._seen = Digests()
-
-    def add(self, record: Record) -> None:
-        """Takes what the row finds in one unit."""
-        for item in self._items(record):
-            text = encode(item)
-            if self._seen.add(self._known_by(item) if self._known_by else text):
-                self._take(text)
-
-
-def known_by(row: Row) -> Callable[[Json], str]:
-    """The function that says by which text an item of ``row`` is known."""
-    if not row.distinct_by:
-        return lambda item: item if isinstance(item, str) else encode(item)
-    if len(row.distinct_by) == 1:
-        return itemgetter(row.distinct_by[0])
-    members = itemgetter(*row.distinct_by)
-    return lambda item: "\n".join(members(item))
-
-
 class Dataset:
     """What is known of the data set so far. ``take_sample`` gets each sample as it is found."""
 
     def __init__(self, take_sample: Callable[[str], None]) -> None:
         self._metadata: Record = {}
-        self._few = [(row.keys[0], Few(row)) for row in mapping.UNIT]
+        self._few = [(row, Texts()) for row in mapping.UNIT]
         self._spools = {row.becomes: Spool() for row in mapping.UNITS_OWN}
-        self._many = [Many(row, self._spools[row.becomes].add) for row in mapping.UNITS_OWN]
-        self._many.append(Many(mapping.SAMPLE, take_sample))
+        self._finders = [
+            *(finder(row, few.add, few.found.append) for row, few in self._few),
+            *(
+                finder(row, Digests().add, self._spools[row.becomes].add)
+                for row in mapping.UNITS_OWN
+            ),
+            finder(mapping.SAMPLE, Digests().add, take_sample),
+        ]
         self._totals = [(row, row.total()) for row in mapping.OVER_ALL_UNITS]
 
     def shape(self, namespace: str) -> Node:
@@ -121,11 +77,8 @@ class Dataset:
 
     def add_unit(self, record: Record) -> None:
         """Takes one unit."""
-        for key, few in self._few:
-            if key in record:
-                few.add(record)
-        for many in self._many:
-            many.add(record)
+        for find in self._finders:
+            find(record)
         for row, total in self._totals:
             total.add(*[record.get(key, ()) for key in row.keys])
 
@@ -138,8 +91,8 @@ class Dataset:
         for row in mapping.DATASET:
             texts = map(encode, row.items(self._metadata))
             found.setdefault(row.becomes, {}).update(dict.fromkeys(texts))
-        for _, few in self._few:
-            found.setdefault(few.becomes, {}).update(dict.fromkeys(few))
+        for row, few in self._few:
+            found.setdefault(row.becomes, {}).update(dict.fromkeys(few.found))
         for total_row, total in self._totals:
             texts = map(encode, total.items())
             found.setdefault(total_row.becomes, {}).update(dict.fromkeys(texts))

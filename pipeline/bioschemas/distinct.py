@@ -9,6 +9,21 @@ from collections.abc import Iterator
 BLOCK = 256 * 1024  # characters compressed at once
 
 
+class Texts:
+    """A set of texts, for the few that come again and again; and a list of what was found."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._seen: set[str] = set()
+
+    def add(self, text: str) -> bool:
+        """Whether ``text`` is new."""
+        if text in self._seen:
+            return False
+        self._seen.add(text)
+        return True
+
+
 class Digests:
     """A set of texts as 64-bit digests, 12 to 24 bytes for each; a ``set`` of them takes 70.
 

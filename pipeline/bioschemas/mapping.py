@@ -151,6 +151,35 @@ MEDIA_OBJECT = Thing(
     ),
 )
 
+COORDINATES = Element(
+    "Gathering/SiteCoordinateSets/SiteCoordinates/CoordinatesLatLong",
+    ("LatitudeDecimal", "LongitudeDecimal", "SpatialDatum"),
+)
+BIO_SAMPLE = Thing(
+    "BioSample",
+    (
+        Row(
+            ("SourceInstitutionID", "SourceID", "UnitID", "UnitGUID"), "identifier", rules.unit_ids
+        ),
+        Row(("RecordURI", "UnitGUID"), "url", rules.unit_addresses),
+    ),
+    having="RecordURI",
+)
+
+PLACE = Thing(
+    "Place",
+    (Row("Gathering/LocalityText", "name"), Row(COORDINATES, "geo", rules.position)),
+    having="Gathering/LocalityText",
+)
+
+COUNTRY = Thing("Country", (Row("Name", "name"), Row("ISO3166Code", "identifier")), having="Name")
+
+HIGHER_TAXON = Thing(
+    "Taxon",
+    (Row("HigherTaxonName", "name"), Row("HigherTaxonRank", "taxonRank")),
+    having="HigherTaxonName",
+)
+
 DATASET = (
     Row("DatasetGUID", "@id"),
     Row("DatasetGUID", "identifier"),
@@ -198,29 +227,11 @@ DATASET = (
 
 STRATIGRAPHY = "Gathering/Stratigraphy"
 TAXON = "Identifications/Identification/Result/TaxonIdentified"
-COORDINATES = Element(
-    "Gathering/SiteCoordinateSets/SiteCoordinates/CoordinatesLatLong",
-    ("LatitudeDecimal", "LongitudeDecimal", "SpatialDatum"),
-)
 FACT = ("LowerValue", "UpperValue", "UnitOfMeasurement")
 
 UNIT = (
-    Row(
-        f"{TAXON}/ScientificName/FullScientificNameString",
-        "about",
-        rules.taxon,
-        distinct_by=("name",),
-    ),
-    Row(
-        f"{TAXON}/HigherTaxa/HigherTaxon",
-        "about",
-        Thing(
-            "Taxon",
-            (Row("HigherTaxonName", "name"), Row("HigherTaxonRank", "taxonRank")),
-            having="HigherTaxonName",
-        ),
-        distinct_by=("name",),
-    ),
+    Row(f"{TAXON}/ScientificName/FullScientificNameString", "about", rules.taxon),
+    Row(f"{TAXON}/HigherTaxa/HigherTaxon", "about", HIGHER_TAXON, distinct_by="HigherTaxonName"),
     Row(
         f"{STRATIGRAPHY}/ChronostratigraphicTerms/ChronostratigraphicTerm/Term",
         "keywords",
@@ -246,20 +257,10 @@ UNIT = (
 )
 
 # Rows of which most units have a value of their own.
-SAMPLE = Row(
-    ("SourceInstitutionID", "SourceID", "UnitID", "UnitGUID", "RecordURI"), "about", rules.sample
-)
+SAMPLE = Row(".", "about", BIO_SAMPLE)
 UNITS_OWN = (
-    Row(
-        (
-            Element("Gathering/Country", ("Name", "ISO3166Code")),
-            "Gathering/LocalityText",
-            COORDINATES,
-        ),
-        "spatialCoverage",
-        rules.places,
-        distinct_by=("@type", "name"),
-    ),
+    Row("Gathering/Country", "spatialCoverage", COUNTRY, distinct_by="Name"),
+    Row(".", "spatialCoverage", PLACE, distinct_by="Gathering/LocalityText"),
     Row("MultiMediaObjects/MultiMediaObject", "associatedMedia", MEDIA_OBJECT),
 )
 

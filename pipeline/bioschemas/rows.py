@@ -100,14 +100,14 @@ class OneOf:
 class Row:
     """What stands at ``paths`` becomes items of the property ``becomes`` by ``rule``.
 
-    ``.`` is the element itself. Items are distinct by their members ``distinct_by``, as a whole
-    if none are named.
+    ``.`` is the element itself. Of elements with the same text at ``distinct_by`` only the first
+    counts; without it those that become the same item are one.
     """
 
     paths: Path | tuple[Path, ...]
     becomes: str
     rule: Callable[..., list[Json]] | Thing | OneOf = first
-    distinct_by: tuple[str, ...] = ()
+    distinct_by: str = ""
 
     @property
     def sources(self) -> tuple[Path, ...]:

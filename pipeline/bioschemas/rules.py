@@ -142,58 +142,32 @@ def taxon(names: list[str]) -> list[Json]:
     ]
 
 
-def sample(
-    institution: list[str], source: list[str], unit: list[str], guid: list[str], uri: list[str]
+def unit_ids(
+    institution: list[str], source: list[str], unit: list[str], guid: list[str]
 ) -> list[Json]:
-    """A ``BioSample``, if the unit has a RecordURI: its triple id and GUID, its addresses."""
-    if not uri:
-        return []
+    """The triple id ``institution:source:unit``, as far as there is an institution; the GUID."""
     parts = [*institution[:1], *(source[:1] if institution else []), *unit[:1]]
-    triple = [":".join(parts)] if unit else []
-    addresses = [text for text in guid[:1] if text.startswith("http")]
-    return [
-        {
-            "@type": "BioSample",
-            **member("identifier", triple + guid[:1]),
-            **member("url", uri[:1] + addresses),
-        }
-    ]
+    return ([":".join(parts)] if unit else []) + guid[:1]
 
 
-def places(countries: list[Record], localities: list[str], coordinates: list[Record]) -> list[Json]:
-    """A ``Country`` for each country, a ``Place`` for each locality with the unit's coordinates."""
-    found: list[Json] = [
-        {
-            "@type": "Country",
-            "name": name,
-            **member("identifier", country.get("ISO3166Code", [])[:1]),
-        }
-        for country in countries
-        for name in country.get("Name", [])
-    ]
-    if localities:
-        position = {"geo": geo_coordinates(coordinates)} if coordinates else {}
-        found += [{"@type": "Place", "name": name, **position} for name in localities]
-    return found
+def unit_addresses(uri: list[str], guid: list[str]) -> list[Json]:
+    """The address of the record, and the GUID if it is an address too."""
+    return uri[:1] + [text for text in guid[:1] if text.startswith("http")]
 
 
-def geo_coordinates(coordinates: list[Record]) -> Json:
-    """The first latitude, longitude and datum among a unit's coordinates."""
+def position(coordinates: list[Record]) -> list[Json]:
+    """``GeoCoordinates`` of the first latitude, longitude and datum among a unit's coordinates."""
 
     def values(name: str) -> list[str]:
-        return [text for record in coordinates for text in record.get(name, [])]
+        return [text for record in coordinates for text in record.get(name, ())]
 
-    return {
-        "@type": "GeoCoordinates",
-        **member("latitude", first_number(values("LatitudeDecimal"))),
-        **member("longitude", first_number(values("LongitudeDecimal"))),
-        **member("additionalType", first(values("SpatialDatum"))),
+    found = {
+        "latitude": first_number(values("LatitudeDecimal")),
+        "longitude": first_number(values("LongitudeDecimal")),
+        "additionalType": first(values("SpatialDatum")),
     }
-
-
-def member(name: str, items: list[Json]) -> dict[str, Json]:
-    """The member ``name`` of an object; none without items."""
-    return {name: value(items)} if items else {}
+    members = {name: value(items) for name, items in found.items() if items}
+    return [{"@type": "GeoCoordinates", **members}]
 
 
 def value(items: list[Json]) -> Json:
