@@ -1,0 +1,83 @@
+"""Buckets and keys: which object a URL means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.message import Message
+from urllib.parse import unquote, urlsplit
+
+from aruna.api.storage.models.v2 import models_pb2 as models
+from aruna.api.storage.services.v2 import collection_service_pb2 as collections_pb2
+from aruna.api.storage.services.v2 import dataset_service_pb2 as datasets_pb2
+
+from sandbox.containers import create_collection, create_dataset
+from sandbox.s3_errors import s3_error
+from sandbox.world import COLLECTION, DATASET, OBJECT, Resource, Token, World
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bucket, which is a project's name, and a key in it; both may be empty."""
+
+    bucket: str
+    key: str
+
+
+def place_of(target: str, headers: Message, world: World) -> Place:
+    """Where a request goes: virtual-hosted if its host says so, else path style."""
+    path = unquote(urlsplit(target).path).removeprefix("/")
+    host = headers.get("host", "").partition(":")[0]
+    suffix = world.switches.virtual_host
+    if suffix and host.endswith(f".{suffix}"):
+        return Place(host.removesuffix(f".{suffix}"), path)
+    bucket, _, key = path.partition("/")
+    return Place(bucket, key)
+
+
+def project_at(world: World, place: Place) -> Resource:
+    """The project of a bucket; raises an S3 error if there is none."""
+    project_id = world.buckets.get(place.bucket)
+    if project_id is None:
+        raise s3_error(404, "NoSuchBucket", "Bucket not found")
+    return world.resources[project_id]
+
+
+def object_at(world: World, place: Place) -> Resource | None:
+    """The object at a key. An object's name may contain slashes, a collection's may not."""
+    with world.changed:
+        parent, name = project_at(world, place), place.key
+        while True:
+            child = world.resources.get(parent.children.get(name, ""))
+            if child is not None:
+                return child if child.variant == OBJECT else None
+            segment, slash, name = name.partition("/")
+            container = world.resources.get(parent.children.get(segment, ""))
+            if not slash or container is None or container.variant == OBJECT:
+                return None
+            parent = container
+
+
+def parent_for(world: World, token: Token, place: Place) -> tuple[Resource, str]:
+    """The parent and the name of an object that an upload makes.
+
+    Aruna 2.0.4: unknown segments of the path become a collection and a dataset.
+    """
+    parent, name = project_at(world, place), place.key
+    while "/" in name and parent.variant != DATASET:
+        segment, _, name = name.partition("/")
+        found = parent.children.get(segment)
+        parent = world.resources[found or _container(world, token, parent, segment)]
+    return parent, name
+
+
+def _container(world: World, token: Token, parent: Resource, name: str) -> str:
+    private = models.DATA_CLASS_PRIVATE
+    if parent.variant == COLLECTION:
+        in_collection = datasets_pb2.CreateDatasetRequest(
+            name=name, data_class=private, collection_id=parent.id
+        )
+        return str(create_dataset(world, token, in_collection).dataset.id)
+    in_project = collections_pb2.CreateCollectionRequest(
+        name=name, data_class=private, project_id=parent.id
+    )
+    return str(create_collection(world, token, in_project).collection.id)
