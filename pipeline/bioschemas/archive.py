@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 
@@ -17,7 +18,8 @@ FREE_BYTES = 64 * 1024 * 1024  # bytes out before the ratio counts
 MODIFIED = datetime(1980, 1, 1)  # ZIP has no time zones; equal input, equal output
 MODE = 0o644
 
-File = tuple[str, Iterator[bytes]]
+Member = tuple[bytes, int | None, Iterable[bytes]]
+Document = tuple[str, Iterator[bytes]]
 
 
 def transform_archive(archive: Iterable[bytes]) -> Iterator[bytes]:
@@ -27,52 +29,67 @@ def transform_archive(archive: Iterable[bytes]) -> Iterator[bytes]:
     ``invalid_input`` for a damaged or encrypted archive, one inside another, one that unpacks to
     far more than it should, names that lead outside, and for what ``transform`` refuses.
     """
-    # Imported here: they take 0.15 s, and most sources are no archives.
-    from stream_unzip import PasswordError, UnzipError, stream_unzip
+    # Imported here, as below: together they take 0.15 s, and most sources are no archives.
     from stream_zip import ZIP_64, stream_zip
 
+    results = transform_members(archive)
+    yield from stream_zip((name, MODIFIED, MODE, ZIP_64, content) for name, content in results)
+
+
+def transform_members(archive: Iterable[bytes]) -> Iterator[Document]:
+    """The name and the content of each JSON-LD document, in the order of ``archive``.
+
+    Each content must be read before the next is asked for. Raises as ``transform_archive`` does.
+    """
+    from stream_unzip import stream_unzip
+
     meter = Meter()
-    members = stream_unzip(meter.packed(archive))
-    results = (
-        (name, MODIFIED, MODE, ZIP_64, content) for name, content in documents(members, meter)
-    )
+    results: set[str] = set()
+    with explained():
+        for name, content in documents(stream_unzip(meter.packed(archive)), meter):
+            result = f"{name[:-4]}.json"
+            if result in results:
+                raise invalid(f"The archive holds two documents that would become «{result}»")
+            results.add(result)
+            if len(results) > MAX_DOCUMENTS:
+                raise invalid(f"The archive holds more than {MAX_DOCUMENTS} documents")
+            yield result, transform_member(name, content)
+    if not results:
+        raise invalid("The archive holds no .xml document")
+
+
+def documents(members: Iterable[Member], meter: Meter) -> Iterator[Document]:
+    """The name and the content of each ABCD document; what else there is, is passed over."""
+    for raw_name, _size, packed in members:
+        name = safe_name(raw_name)
+        content = no_archive(name, meter.unpacked(packed))
+        if is_document(name):
+            yield name, content
+        else:
+            for _ in content:
+                pass
+
+
+def transform_member(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
+    """What the document ``content`` becomes; an error names it."""
     try:
-        yield from stream_zip(results)
+        with explained():
+            yield from transform(content)
+    except JobFailed as exc:
+        raise JobFailed(exc.code, f"{name}: {exc.message}", again=exc.again) from exc
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Says in our words what is wrong with an archive."""
+    from stream_unzip import PasswordError, UnzipError
+
+    try:
+        yield
     except PasswordError as exc:
         raise invalid("The archive is encrypted") from exc
     except UnzipError as exc:
         raise invalid("The archive is damaged or not a ZIP file that can be streamed") from exc
-
-
-def documents(
-    members: Iterable[tuple[bytes, int | None, Iterable[bytes]]], meter: Meter
-) -> Iterator[File]:
-    """The name and content of each result, in the order of the archive."""
-    names: set[str] = set()
-    for raw_name, _size, content in members:
-        name = safe_name(raw_name)
-        unpacked = no_archive(name, meter.unpacked(content))
-        if not is_document(name):
-            for _ in unpacked:
-                pass
-            continue
-        result = f"{name[:-4]}.json"
-        if result in names:
-            raise invalid(f"The archive holds two documents that would become «{result}»")
-        names.add(result)
-        if len(names) > MAX_DOCUMENTS:
-            raise invalid(f"The archive holds more than {MAX_DOCUMENTS} documents")
-        yield result, naming(name, unpacked)
-    if not names:
-        raise invalid("The archive holds no .xml document")
-
-
-def naming(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
-    """The transformed ``content``; an error says in which document it is."""
-    try:
-        yield from transform(content)
-    except JobFailed as exc:
-        raise JobFailed(exc.code, f"{name}: {exc.message}", again=exc.again) from exc
 
 
 def is_document(name: str) -> bool:

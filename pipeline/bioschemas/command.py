@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.bioschemas.archive import transform_archive
+from pipeline.bioschemas.archive import transform_archive, transform_members
 from pipeline.bioschemas.dataset import transform
+from pipeline.bioschemas.profile import lacks
 from pipeline.bioschemas.recognise import Kind, recognise
 from pipeline.errors import JobFailed
 
@@ -23,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``python -m pipeline transform``."""
     parser.add_argument("file", metavar="FILE", help="an ABCD document or archive; - for stdin")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="instead of stdout")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write no JSON-LD, but which members of the Bioschemas profile the source lacks; "
+        "exit status 1 if one of them is required",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with source(arguments.file) as chunks, target(arguments.output) as output:
             kind, document = recognise(chunks)
+            if arguments.check:
+                return check(kind, document, output)
             result = transform_archive(document) if kind is Kind.ZIP else transform(document)
             for piece in result:
                 output.write(piece)
@@ -44,6 +53,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def check(kind: Kind, document: Iterator[bytes], output: BinaryIO) -> int:
+    """Writes what each result lacks, a line each; returns 1 if something required is among it."""
+    results = transform_members(document) if kind is Kind.ZIP else [("", transform(document))]
+    status = 0
+    for name, result in results:
+        for lack in lacks(result):
+            output.write((f"{name}: {lack}\n" if name else f"{lack}\n").encode())
+            status = 1 if lack.required else status
+    return status
+
+
 def fail(message: str) -> int:
     """Says why on stderr, in one line."""
     sys.stderr.write(" ".join(message.split()) + "\n")
@@ -56,11 +76,12 @@ def source(name: str) -> Iterator[Iterator[bytes]]:
     if name == "-":
         yield read(sys.stdin.buffer)
         return
-    with Path(name).open("rb", buffering=0) as file:
+    with Path(name).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < LARGE or not sys.stderr.isatty():
             yield read(file)
             return
+        # Imported here: only a person at a terminal needs them.
         from rich.console import Console
         from rich.progress import wrap_file
 
@@ -70,9 +91,8 @@ def source(name: str) -> Iterator[Iterator[bytes]]:
 
 
 def read(file: BinaryIO) -> Iterator[bytes]:
-    """``file`` in pieces, as they come."""
-    read1 = getattr(file, "read1", file.read)
-    while piece := read1(READ):
+    """``file`` in pieces of ``READ`` bytes."""
+    while piece := file.read(READ):
         yield piece
 
 
