@@ -6,6 +6,7 @@ empty, broken or cut short never looks complete to whoever stores it.
 
 from __future__ import annotations
 
+import codecs
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -79,6 +80,8 @@ class _Document:
         self._events = _Events()
         # use_float: without it an integer of more than 4300 digits crashes ijson 3.6.0.
         self._parser = yajl2_c.basic_parse_coro(self._events, use_float=True)
+        # yajl lets overlong forms and encoded surrogates through.
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._depth = 0
         self._empty = True
 
@@ -91,15 +94,21 @@ class _Document:
         if self._empty:
             raise _unusable("is empty")
         try:
+            self._utf8.decode(b"", True)
             self._parser.close()
-        except ijson.JSONError as exc:
+        except (ijson.JSONError, UnicodeDecodeError) as exc:
             raise _unusable("is not complete JSON") from exc
 
     def _parse(self, piece: bytes) -> None:
         try:
+            self._utf8.decode(piece)
             self._parser.send(piece)
+        except UnicodeDecodeError as exc:
+            raise _unusable("is not UTF-8") from exc
         except ijson.JSONError as exc:
-            raise _unusable("is not valid JSON") from exc
+            raise _unusable(
+                "holds a number out of range" if "overflow" in str(exc) else "is not valid JSON"
+            ) from exc
         names = self._events[::2]
         self._events.clear()
         if self._empty and names:
@@ -108,7 +117,7 @@ class _Document:
                 raise _unusable("is not a JSON object")
         self._depth += sum(map(_DEPTH_CHANGE.__getitem__, names))
         if self._depth > _MAX_DEPTH:
-            raise _unusable(f"is JSON nested deeper than {_MAX_DEPTH} levels")
+            raise _unusable(f"is nested deeper than {_MAX_DEPTH} levels")
 
 
 class _Events(list[Any]):
@@ -120,13 +129,22 @@ class _Events(list[Any]):
 def _ends_as_zip(tail: bytes, length: int) -> bool:
     """Whether ``tail``, the end of ``length`` bytes, holds the record that ends a ZIP archive."""
     at = tail.rfind(_ZIP_END)
-    if at < 0 or len(tail) - at < _ZIP_END_SIZE:
+    while at >= 0 and not _is_zip_end(tail[at:], length - len(tail) + at):
+        at = tail.rfind(_ZIP_END, 0, at)
+    return at >= 0
+
+
+def _is_zip_end(record: bytes, position: int) -> bool:
+    """Whether ``record``, ``position`` bytes into an archive, ends it and lists its files."""
+    if len(record) < _ZIP_END_SIZE:
         return False
-    entries, size, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
-    position = length - len(tail) + at
-    plain = offset + size == position
-    zip64 = offset == 0xFFFFFFFF or size == 0xFFFFFFFF or entries == 0xFFFF
-    return bool(entries and (plain or zip64) and at + _ZIP_END_SIZE + comment == len(tail))
+    entries, size, offset, comment = struct.unpack_from("<HIIH", record, 10)
+    is_zip64 = 0xFFFFFFFF in (offset, size) or entries == 0xFFFF
+    return bool(
+        entries
+        and (is_zip64 or offset + size == position)
+        and _ZIP_END_SIZE + comment == len(record)
+    )
 
 
 def _unusable(what: str) -> JobFailed:
