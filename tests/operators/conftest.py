@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import redaction
 from pipeline.journal import Journal
 
 from .deliveries import Clock
+
+
+@pytest.fixture(autouse=True)
+def _nothing_hidden_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test hides for good must not hide another one's leak."""
+    monkeypatch.setattr(redaction, "_known", redaction._Known())
 
 
 @pytest.fixture

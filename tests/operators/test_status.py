@@ -64,8 +64,8 @@ def test_a_busy_day_shows_what_runs_waits_and_failed_and_what_to_do(
         "job. 25 min ago 6 d" in said
     )
     assert "it must be registered anew Register the hook anew (register_webhook.sh)" in said
-    assert "Done in 24 hours 13 half of them within 9.5 s" in said
-    assert "Bytes in 24 hours 51.2 MB read, 37.8 MB written" in said
+    assert "Done in 24 hours 5 half of them within 5.5 s" in said
+    assert "Bytes in 24 hours 17.6 MB read, 13.0 MB written" in said
 
 
 def test_yesterdays_failures_are_listed_but_no_reason_to_worry(
