@@ -57,6 +57,7 @@ class Database:
             _create_private(self._file)
             with self.reading.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            self.reading.dispose()  # this connection would be in the way of the first checkpoint
             self._create_version_table()
             self._upgrade()
 
