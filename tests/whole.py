@@ -35,9 +35,7 @@ class Whole:
     def upload(self, name: str, data: bytes, *, parent: str | None = None, **more: Any) -> str:
         """A labelled source: its id."""
         labels = {**ABCD, **more.pop("labels", {})}
-        return self.sandbox.upload(
-            name, data, parent=parent or self.project, labels=labels, **more
-        )
+        return self.sandbox.upload(name, data, parent=parent or self.project, labels=labels, **more)
 
     def status(self, source: str) -> str | None:
         """What Aruna says of the hook on that object: RUNNING, FINISHED, ERROR."""
@@ -72,8 +70,7 @@ class Whole:
             for found in self.sandbox.objects_in(self.project)
             if any(
                 relation.internal.resource_id == source
-                and relation.internal.defined_variant
-                == models_pb2.INTERNAL_RELATION_VARIANT_ORIGIN
+                and relation.internal.defined_variant == models_pb2.INTERNAL_RELATION_VARIANT_ORIGIN
                 and relation.internal.direction == models_pb2.RELATION_DIRECTION_OUTBOUND
                 for relation in found.relations
             )
