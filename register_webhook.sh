@@ -18,18 +18,20 @@ delete       deletes hooks.
 
 Option                     Variable          Default   Meaning
 --aruna-url URL            ARUNA_API_URL               Aruna's REST gateway, https://host[/prefix]
---aruna-token-file FILE    ARUNA_TOKEN_FILE            file with your Aruna API token, or the
-                           ARUNA_TOKEN                 token itself
+--aruna-token-file FILE    ARUNA_TOKEN_FILE            file with your personal Aruna API token,
+                           ARUNA_TOKEN                 or the token itself
 --url URL                  WEBHOOK_URL                 this service, https://host/webhook
 --webhook-token-file FILE  WEBHOOK_TOKEN_FILE          file with the service's WEBHOOK_TOKEN, or the
                            WEBHOOK_TOKEN               token itself; of two the first is registered
---project ID               PROJECT_IDS                 a project, again for more (variable: commas)
+--project ID               PROJECT_IDS                 a project, again for more (variable: commas,
+                                                       for create alone)
 --name NAME                HOOK_NAME         ABCD to Bioschemas
 --trigger WHICH            HOOK_TRIGGER      finished  finished: an upload with the label completes;
                                                        label: a label is added to a finished upload;
                                                        both: one hook for each
---label KEY[=VALUE]        HOOK_LABEL        ABCD=true the label that starts the service, again for
-                                                       others (variable: commas); taken literally
+--label KEY[=VALUE]        HOOK_LABEL        ABCD      the label that starts the service, with any
+                                                       value if none is given; again for others
+                                                       (variable: commas); taken literally
 --expires WHEN             HOOK_EXPIRES      1y        12h, 90d, 4w, 1y from now, or 2027-01-31, or
                                                        2027-01-31T12:00:00Z (UTC if no zone is given)
 --method METHOD            HOOK_METHOD       POST      POST or PUT
@@ -73,7 +75,7 @@ read_env_file() { # FILE
     name=${BASH_REMATCH[2]} value=${BASH_REMATCH[3]}
     [[ $name =~ ^(ALLOW_INSECURE|ARUNA_.+|HOOK_.+|PROJECT_IDS|WEBHOOK_.+)$ ]] || continue
     [[ -z ${!name+set} ]] || continue
-    if [[ $value =~ ^\"(.*)\"[[:space:]]*$ || $value =~ ^\'(.*)\'[[:space:]]*$ ]]; then
+    if [[ $value =~ ^\"([^\"]*)\"[[:space:]]*(#.*)?$ || $value =~ ^\'([^\']*)\'[[:space:]]*(#.*)?$ ]]; then
       value=${BASH_REMATCH[1]}
     else
       value=${value%%[[:space:]]#*}
@@ -124,7 +126,7 @@ need_url() { # NAME VALUE
   [[ $2 =~ ^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[^[:space:][:cntrl:]\"\\]*)?$ ||
     $2 =~ ^https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?(/[^[:space:][:cntrl:]\"\\]*)?$ ]] ||
     fail 2 "$1 must be an absolute URL such as https://example.org/path, not «$2»"
-  [[ $2 == https://* || ${ALLOW_INSECURE-} == true ]] ||
+  [[ $2 == https://* || ${ALLOW_INSECURE-} =~ ^([Tt]rue|TRUE|1|[Yy]es|YES)$ ]] ||
     fail 2 "$1 must begin with https://, or tokens travel in clear (development: ALLOW_INSECURE=true)"
 }
 
@@ -229,7 +231,7 @@ function hex(digits,   i, number) {
     number = number * 16 + index("0123456789abcdef", tolower(substr(digits, i, 1))) - 1
   return number
 }
-function plain(text,   done, code, high) {
+function plain(text,   done, code, high, i, part, parts) {
   gsub(/\\[bfnrt]/, " ", text); gsub(/\\\//, "/", text)
   while (match(text, /\\u[0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f]/)) {
     code = hex(substr(text, RSTART + 2, 4))
@@ -239,8 +241,11 @@ function plain(text,   done, code, high) {
     if (code >= 56320 && code < 57344) code = 65536 + (high - 55296) * 1024 + code - 56320
     done = done utf8(code)
   }
-  text = done text
-  gsub(/\001/, "\\\\", text); gsub(/\002/, "\"", text)
+  # awks differ about a backslash as the replacement of gsub.
+  parts = split(done text, part, "\001")
+  text = part[1]
+  for (i = 2; i <= parts; i++) text = text "\\" part[i]
+  gsub(/\002/, "\"", text)
   return text
 }
 function emit(value,   i, path) {
@@ -469,15 +474,16 @@ find_same() { # TRIGGER
 read_labels() { # sets EXPRESSIONS, for people and comparison, and FILTERS, JSON
   local label key value
   for label in "${LABELS[@]}"; do
-    [[ $label == *=* ]] || label+="=true"
-    [[ ${label%%=*} != '' && ! $label =~ [[:cntrl:]] ]] ||
+    [[ -n ${label%%=*} && ! $label =~ [[:cntrl:]] ]] ||
       fail 2 "--label needs a key: a hook without a filter never fires"
-    key=$(expression "${label%%=*}") value=$(expression "${label#*=}")
+    key=$(expression "${label%%=*}") value='^.*$'
+    [[ $label != *=* ]] || value=$(expression "${label#*=}")
     EXPRESSIONS+=" or $key=$value"
     FILTERS+=", {\"keyValue\": {\"key\": $(json "$key"), \"value\": $(json "$value"), \
 \"variant\": \"KEY_VALUE_VARIANT_LABEL\"}}"
   done
   EXPRESSIONS=${EXPRESSIONS# or } FILTERS=${FILTERS#, }
+  ((${#LABELS[@]} > 0)) || fail 2 "--label needs a key: a hook without a filter never fires"
   ((${#LABELS[@]} == 1)) || warn "several labels: any one of them is enough, Aruna does not ask for all"
 }
 
@@ -524,8 +530,9 @@ need_create_settings() {
   ((${#OPERANDS[@]} == 0)) || fail 2 "create takes no «${OPERANDS[0]}»; see --help"
   need_aruna
   need_url "the service's URL (--url, WEBHOOK_URL)" "${WEBHOOK_URL-}"
-  [[ $WEBHOOK_URL == */webhook ]] || warn "$WEBHOOK_URL does not end in /webhook, where the service listens"
+  [[ ${WEBHOOK_URL%%\?*} == */webhook ]] || warn "$WEBHOOK_URL does not end in /webhook, where the service listens"
   need_webhook_token
+  ((${#PROJECTS[@]})) || IFS=', ' read -ra PROJECTS <<<"${PROJECT_IDS-}"
   ((${#PROJECTS[@]})) || fail 2 "create needs a project (--project, PROJECT_IDS)"
   need_ids "--project" "${PROJECTS[@]}"
   unique PROJECTS
@@ -566,7 +573,6 @@ main() {
   read_arguments "$@"
   [[ -z $ENV_FILE || -r $ENV_FILE ]] || fail 2 "--env-file: cannot read $ENV_FILE"
   [[ ! -r ${ENV_FILE:-.env} ]] || read_env_file "${ENV_FILE:-.env}"
-  ((${#PROJECTS[@]})) || IFS=', ' read -ra PROJECTS <<<"${PROJECT_IDS-}"
   ((${#LABELS[@]})) || IFS=, read -ra LABELS <<<"${HOOK_LABEL-ABCD}"
   : "${HOOK_NAME=ABCD to Bioschemas}" "${HOOK_TRIGGER=finished}" "${HOOK_METHOD=POST}" \
     "${HOOK_EXPIRES=1y}"
