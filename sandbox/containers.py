@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aruna.api.storage.models.v2 import models_pb2 as models
@@ -12,10 +13,14 @@ from aruna.api.storage.services.v2 import relations_service_pb2 as relations_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandbox.refusal import internal, invalid
+from sandbox.things import COLLECTION, DATASET, OBJECT, PROJECT, Resource, Right, Token
 from sandbox.ulid import fault_of, new_ulid
-from sandbox.world import COLLECTION, DATASET, OBJECT, PROJECT, Resource, Right, Token, World
+from sandbox.world import World
 
 _PARENTS = {"project_id": PROJECT, "collection_id": COLLECTION, "dataset_id": DATASET}
+_PROJECT_NAME = re.compile(r"[a-z0-9\-]+")
+#: What the names of collections and datasets, and the folders in an object's name, look like.
+SEGMENT = re.compile(r"[a-zA-Z0-9\-!_.*'()]+")
 _ABORTED = (
     "Internal database error : db error: ERROR: current transaction is aborted, "
     "commands ignored until end of transaction block"
@@ -30,6 +35,10 @@ def create_project(
 ) -> projects_pb2.CreateProjectResponse:
     """CreateProject: its name is its S3 bucket's."""
     world.demand_self(token)
+    if not _PROJECT_NAME.fullmatch(request.name):
+        raise internal("Internal database error : Invalid project name")
+    if request.name in world.buckets:
+        raise internal("Internal database error : Name is invalid: Name is not unique")
     message = _container(world, token, models.Project, request, ALL_RIGHTS_RESERVED)
     resource = Resource(message, PROJECT)
     world.add(resource, None)
@@ -41,6 +50,7 @@ def create_collection(
 ) -> collections_pb2.CreateCollectionResponse:
     """CreateCollection, in a project."""
     parent = parent_of(request, world, token)
+    _check_name(request.name, parent, "collection")
     inherited = parent.message.default_data_license_tag
     message = _container(world, token, models.Collection, request, inherited)
     resource = Resource(message, COLLECTION)
@@ -53,6 +63,7 @@ def create_dataset(
 ) -> datasets_pb2.CreateDatasetResponse:
     """CreateDataset, in a project or a collection."""
     parent = parent_of(request, world, token)
+    _check_name(request.name, parent, "dataset")
     inherited = parent.message.default_data_license_tag
     message = _container(world, token, models.Dataset, request, inherited)
     resource = Resource(message, DATASET)
@@ -112,6 +123,13 @@ def parent_of(request: Any, world: World, token: Token) -> Resource:
     if parent.variant != _PARENTS[chosen]:
         raise internal(_ABORTED)
     return parent
+
+
+def _check_name(name: str, parent: Resource, kind: str) -> None:
+    if not SEGMENT.fullmatch(name):
+        raise internal(f"Internal database error : Invalid {kind} name")
+    if name in {taken.partition("/")[0] for taken in parent.children}:
+        raise internal("Internal database error : Name is invalid: Contains path of object")
 
 
 def _read(world: World, token: Token, resource_id: str) -> Any:

@@ -16,9 +16,11 @@ from aruna.api.storage.models.v2 import models_pb2 as models
 
 from sandbox import payload
 from sandbox.presigned import download_url
+from sandbox.refusal import Dropped
+from sandbox.things import Right
 from sandbox.tokens import hook_secret
 from sandbox.triggers import HOOK_STATUS_CHANGED, Firing, fired, status_of
-from sandbox.world import Right, World
+from sandbox.world import World
 
 _ANSWER_LIMIT = 65536
 
@@ -96,7 +98,7 @@ class Delivery:
         try:
             with self._world.points.passing("hook", hook_id=hook.id, object_id=source.id):
                 status, answer = self._send(external, body)
-        except (OSError, http.client.HTTPException, ValueError):
+        except (OSError, http.client.HTTPException, ValueError, Dropped):
             error = f"error sending request for url ({external.url})"
             self._set_status(firing, {"ERROR": error})
             return Delivered(hook.id, source.id, body, error=error)
@@ -146,6 +148,8 @@ class Delivery:
             connection.connect()
             with self._world.changed:
                 self._receiver = connection.sock
+                if self._world.closing.is_set():
+                    raise Dropped
             self._request(connection, external, body)
             answer = connection.getresponse()
             return answer.status, answer.read(_ANSWER_LIMIT)

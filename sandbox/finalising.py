@@ -2,55 +2,76 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import threading
 import time
 
 from sandbox.objects import Objects
+from sandbox.s3_errors import NAMESPACE, xml
 from sandbox.store import Store
+from sandbox.things import Content, Resource
 from sandbox.webserver import Exchange
-from sandbox.world import Content, Resource, World
+from sandbox.world import World
 
 _SPACE_EVERY = 0.1
-_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 class Finaliser:
-    """Answers CompleteMultipartUpload: 200, spaces while it takes, then the XML."""
+    """Finishes multipart uploads in the background, whoever still waits for the answer."""
 
     def __init__(self, world: World, objects: Objects, store: Store) -> None:
         self._world = world
         self._objects = objects
         self._store = store
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, resource: Resource, content: Content) -> None:
+        """Start re-encoding: until it ends, the content is not whole and has no hashes."""
+        thread = threading.Thread(
+            target=self._finalise, args=(resource, content), name="sandbox-finaliser"
+        )
+        thread.start()
+        self._threads.append(thread)
 
     def send(self, exchange: Exchange, resource: Resource, content: Content) -> None:
-        """Answer, and finish the object even if nobody waits for the answer any more."""
-        with contextlib.suppress(OSError):
-            exchange.start(200, {"content-type": "application/xml", "transfer-encoding": "chunked"})
-            _chunk(exchange, b'<?xml version="1.0" encoding="UTF-8"?>')
-        self._wait(exchange)
-        content.checksums = self._checksums(content)
-        content.whole = True
-        if resource.content is content:
-            self._objects.set_hashes(resource)
-        with contextlib.suppress(OSError):
-            xml = (
-                f'<CompleteMultipartUploadResult xmlns="{_NAMESPACE}">'
-                f"<ETag>&quot;-{resource.id}&quot;</ETag></CompleteMultipartUploadResult>"
-            )
-            _chunk(exchange, xml.encode())
-            exchange.wfile.write(b"0\r\n\r\n")
+        """Answer CompleteMultipartUpload: 200, spaces while it takes, then the XML."""
+        exchange.start(200, {"content-type": "application/xml", "transfer-encoding": "chunked"})
+        exchange.chunk(xml(""))
+        while not self._is_whole(content):
+            exchange.chunk(b" ")
+        exchange.chunk(
+            f'<CompleteMultipartUploadResult xmlns="{NAMESPACE}"><ETag>&quot;-{resource.id}&quot;'
+            "</ETag></CompleteMultipartUploadResult>".encode()
+        )
+        exchange.chunk(b"")
 
-    def _wait(self, exchange: Exchange) -> None:
+    def close(self) -> None:
+        """Wait for what has begun."""
+        for thread in self._threads:
+            thread.join()
+
+    def _is_whole(self, content: Content) -> bool:
+        with self._world.changed:
+            return self._world.changed.wait_for(lambda: content.whole, _SPACE_EVERY)
+
+    def _finalise(self, resource: Resource, content: Content) -> None:
+        self._wait()
+        checksums = self._checksums(content)
+        with self._world.changed:
+            content.checksums, content.whole = checksums, True
+            if resource.content is content:
+                self._objects.set_hashes(resource)
+            self._world.changed.notify_all()
+
+    def _wait(self) -> None:
         begun = time.monotonic()
-        while not self._world.closing.is_set():
-            seconds = self._world.switches.finalise_seconds
-            if seconds is not None and time.monotonic() >= begun + seconds:
-                return
-            with self._world.changed:
-                self._world.changed.wait(_SPACE_EVERY)
-            with contextlib.suppress(OSError):
-                _chunk(exchange, b" ")
+        with self._world.changed:
+            while not self._world.closing.is_set():
+                seconds = self._world.switches.finalise_seconds
+                left = None if seconds is None else begun + seconds - time.monotonic()
+                if left is not None and left <= 0:
+                    return
+                self._world.changed.wait(left)
 
     def _checksums(self, content: Content) -> dict[str, str]:
         md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
@@ -61,7 +82,3 @@ class Finaliser:
                 md5.update(block)
                 sha256.update(block)
         return {"md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
-
-
-def _chunk(exchange: Exchange, content: bytes) -> None:
-    exchange.wfile.write(b"%x\r\n%b\r\n" % (len(content), content))

@@ -11,8 +11,10 @@ from aruna.api.storage.services.v2 import collection_service_pb2 as collections_
 from aruna.api.storage.services.v2 import dataset_service_pb2 as datasets_pb2
 
 from sandbox.containers import create_collection, create_dataset
+from sandbox.refusal import Refused
 from sandbox.s3_errors import s3_error
-from sandbox.world import COLLECTION, DATASET, OBJECT, Resource, Token, World
+from sandbox.things import COLLECTION, DATASET, OBJECT, PROJECT, Resource, Token
+from sandbox.world import World
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,24 @@ def project_at(world: World, place: Place) -> Resource:
 
 
 def object_at(world: World, place: Place) -> Resource | None:
-    """The object at a key. An object's name may contain slashes, a collection's may not."""
+    """The object at a key. An object's name may contain slashes, a collection's may not.
+
+    Aruna 2.0.4: an object directly in a project with one slash in its name, and no collection or
+    dataset named like its folder, is never found: an S3 error is raised.
+    """
     with world.changed:
         parent, name = project_at(world, place), place.key
         while True:
             child = world.resources.get(parent.children.get(name, ""))
-            if child is not None:
-                return child if child.variant == OBJECT else None
-            segment, slash, name = name.partition("/")
+            segment, slash, rest = name.partition("/")
             container = world.resources.get(parent.children.get(segment, ""))
+            if child is not None and child.variant == OBJECT:
+                if parent.variant == PROJECT and name.count("/") == 1 and container is None:
+                    raise s3_error(500, "InternalError", "Internal Error")
+                return child
             if not slash or container is None or container.variant == OBJECT:
                 return None
+            name = rest
             parent = container
 
 
@@ -63,10 +72,13 @@ def parent_for(world: World, token: Token, place: Place) -> tuple[Resource, str]
     Aruna 2.0.4: unknown segments of the path become a collection and a dataset.
     """
     parent, name = project_at(world, place), place.key
-    while "/" in name and parent.variant != DATASET:
-        segment, _, name = name.partition("/")
-        found = parent.children.get(segment)
-        parent = world.resources[found or _container(world, token, parent, segment)]
+    try:
+        while "/" in name and parent.variant != DATASET:
+            segment, _, name = name.partition("/")
+            found = parent.children.get(segment)
+            parent = world.resources[found or _container(world, token, parent, segment)]
+    except Refused as exc:
+        raise s3_error(500, "InternalError", "Unable to create collection") from exc
     return parent, name
 
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from aruna.api.storage.models.v2 import models_pb2 as models
 from aruna.api.storage.services.v2 import object_service_pb2 as objects_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from sandbox.containers import parent_of
 from sandbox.delivery import Delivery
+from sandbox.object_request import check, message
 from sandbox.presigned import download_url
 from sandbox.refusal import internal, invalid
+from sandbox.things import OBJECT, Content, Link, Resource, Right, Token
 from sandbox.triggers import OBJECT_FINISHED, RESOURCE_CREATED, fired, triggers_of
 from sandbox.ulid import fault_of, new_ulid
-from sandbox.world import OBJECT, Content, Link, Resource, Right, Token, World
+from sandbox.world import World
 
-_NAME = re.compile(r"[a-zA-Z0-9\-!_.*'()/\s]+")
-_LENGTHS = {"name": 511, "title": 511, "description": 1023}
-_DATA_CLASSES = {
-    models.DATA_CLASS_PUBLIC,
-    models.DATA_CLASS_PRIVATE,
-    models.DATA_CLASS_WORKSPACE,
-    models.DATA_CLASS_CONFIDENTIAL,
-}
-_LICENCES = {"AllRightsReserved", "CC-BY-4.0", "CC-BY-NC-4.0", "CC-BY-SA-4.0", "CC0-1.0"}
 _STATIC = models.KEY_VALUE_VARIANT_STATIC_LABEL
-_TAKEN = "Name is invalid: Contains substring that matches same hierarchy object"
 
 
 class Objects:
@@ -48,8 +37,8 @@ class Objects:
         for link in links:
             world.demand(token, link.resource_id, Right.READ)
         with world.changed:
-            _check(request, parent)
-            resource = Resource(_message(world, token, request, parent), OBJECT, links=links)
+            check(request, parent)
+            resource = Resource(message(world, token, request, parent), OBJECT, links=links)
             self._add(resource, parent)
             return objects_pb2.CreateObjectResponse(object=world.full(resource))
 
@@ -61,7 +50,7 @@ class Objects:
             metadata_license_tag="AllRightsReserved",
             data_license_tag="AllRightsReserved",
         )
-        resource = Resource(_message(self._world, token, request, parent), OBJECT)
+        resource = Resource(message(self._world, token, request, parent), OBJECT)
         self._add(resource, parent)
         resource.known_at = time.monotonic()
         return resource
@@ -71,10 +60,10 @@ class Objects:
         parent = self._world.resources[parent_id]
         owner = Token("", parent.message.created_by)
         request = objects_pb2.CreateObjectRequest(name=name, data_class=parent.message.data_class)
-        message = _message(self._world, owner, request, parent)
-        message.status = models.STATUS_AVAILABLE
-        self._world.add(Resource(message, OBJECT), parent_id)
-        return str(message.id)
+        finished = message(self._world, owner, request, parent)
+        finished.status = models.STATUS_AVAILABLE
+        self._world.add(Resource(finished, OBJECT), parent_id)
+        return str(finished.id)
 
     def get(
         self, world: World, token: Token, request: objects_pb2.GetObjectRequest
@@ -160,14 +149,13 @@ class Objects:
         """
         with self._world.changed:
             self._world.keep_shown(resource)
-            message = resource.message
             resource.content, resource.upload = content, None
-            message.status = models.STATUS_AVAILABLE
-            message.content_len = content.size
-            message.endpoints[0].status = models.REPLICATION_STATUS_FINISHED
-            kept = [kv for kv in message.key_values if not _is_metadata(kv)]
-            del message.key_values[:]
-            message.key_values.extend([*kept, *metadata])
+            resource.message.status = models.STATUS_AVAILABLE
+            resource.message.content_len = content.size
+            resource.message.endpoints[0].status = models.REPLICATION_STATUS_FINISHED
+            kept = [kv for kv in resource.message.key_values if not _is_metadata(kv)]
+            del resource.message.key_values[:]
+            resource.message.key_values.extend([*kept, *metadata])
             self.set_hashes(resource)
             self._fire(resource, {OBJECT_FINISHED})
             self._world.changed.notify_all()
@@ -203,22 +191,22 @@ class Objects:
     def _revise(
         self, token: Token, old: Resource, request: objects_pb2.UpdateObjectRequest
     ) -> Resource:
-        message = models.Object()
-        message.CopyFrom(old.message)
-        message.id = new_ulid()
-        message.created_by = token.user_id
-        message.created_at.GetCurrentTime()
-        message.name = request.name or message.name
+        revision = models.Object()
+        revision.CopyFrom(old.message)
+        revision.id = new_ulid()
+        revision.created_by = token.user_id
+        revision.created_at.GetCurrentTime()
+        revision.name = request.name or revision.name
         for kv in request.remove_key_values:
-            if kv not in message.key_values:
+            if kv not in revision.key_values:
                 raise internal("Internal database error : Unable to find key_value")
-            message.key_values.remove(kv)
-        message.key_values.extend(request.add_key_values)
+            revision.key_values.remove(kv)
+        revision.key_values.extend(request.add_key_values)
         version = models.INTERNAL_RELATION_VARIANT_VERSION
         newer = Link(old.id, OBJECT, version, models.RELATION_DIRECTION_INBOUND)
-        resource = Resource(message, OBJECT, links=[newer], content=old.content)
-        parents, old.parents = old.parents, []
+        resource = Resource(revision, OBJECT, links=[newer], content=old.content)
         self._world.detach(old)
+        parents, old.parents = old.parents, []
         self._world.add(resource, parents[0])
         for parent_id in parents[1:]:
             self._world.attach(resource, parent_id)
@@ -248,60 +236,6 @@ class Objects:
             raise invalid(f"{complaint} : {fault}")
         self._world.demand(token, object_id, right)
         return self._world.resources[object_id]
-
-
-def _check(request: objects_pb2.CreateObjectRequest, parent: Resource) -> None:
-    if not _NAME.fullmatch(request.name):
-        raise internal("Internal database error : Invalid object name")
-    if request.data_class not in _DATA_CLASSES:
-        raise internal("Internal database error : Dataclass not defined")
-    if any(not kv.variant for kv in request.key_values):
-        raise internal("Internal database error : KeyValue variant not defined.")
-    for author in request.authors:
-        if author.HasField("id") and fault_of(author.id):
-            raise internal(f"Internal database error : {fault_of(author.id)}")
-    if {request.metadata_license_tag, request.data_license_tag} - {"", *_LICENCES}:
-        raise internal("Internal database error : Licenses invalid")
-    for attribute, limit in _LENGTHS.items():
-        if len(getattr(request, attribute)) > limit:
-            raise internal(
-                "Internal database error : db error: ERROR: value too long for type "
-                f"character varying({limit})"
-            )
-    if request.name in parent.children:
-        raise internal(f"Internal database error : {_TAKEN}")
-
-
-def _message(
-    world: World, token: Token, request: objects_pb2.CreateObjectRequest, parent: Resource
-) -> models.Object:
-    now = Timestamp()
-    now.GetCurrentTime()
-    now.nanos -= now.nanos % 1000
-    licence = parent.message
-    message = models.Object(
-        id=new_ulid(),
-        name=request.name,
-        title=request.title,
-        description=request.description,
-        key_values=request.key_values,
-        relations=[r for r in request.relations if r.HasField("external")],
-        data_class=request.data_class,
-        created_at=now,
-        created_by=token.user_id,
-        authors=request.authors,
-        status=models.STATUS_INITIALIZING,
-        hashes=request.hashes,
-        metadata_license_tag=request.metadata_license_tag or licence.metadata_license_tag,
-        data_license_tag=request.data_license_tag or _data_licence(licence),
-    )
-    endpoint = message.endpoints.add(id=world.endpoint_id, status=models.REPLICATION_STATUS_WAITING)
-    endpoint.full_sync.SetInParent()
-    return message
-
-
-def _data_licence(parent: Any) -> str:
-    return str(parent.default_data_license_tag)
 
 
 def _link(relation: models.InternalRelation) -> Link:

@@ -11,8 +11,9 @@ from sandbox import containers, users
 from sandbox.objects import Objects
 from sandbox.refusal import invalid
 from sandbox.registrations import Registrations
+from sandbox.things import OBJECT, Right, Token
 from sandbox.ulid import fault_of
-from sandbox.world import OBJECT, Right, Token, World
+from sandbox.world import World
 
 #: ``(authorization header or None, request message) -> response message``; raises ``Refused``.
 Operation = Callable[[str | None, Any], Any]

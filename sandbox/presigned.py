@@ -8,7 +8,8 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as Keys
 
-from sandbox.world import Credentials, World
+from sandbox.things import Credentials
+from sandbox.world import World
 
 #: Aruna 2.0.4 signs with this region and accepts any.
 REGION = "RegionOne"

@@ -13,8 +13,9 @@ from typing import IO
 from sandbox.s3_errors import s3_error
 from sandbox.signature import Signed, plain_chunks
 from sandbox.store import Store
+from sandbox.things import StoredPart
 from sandbox.webserver import Exchange
-from sandbox.world import StoredPart, World
+from sandbox.world import World
 
 _SPOOLED = 16 * 1024 * 1024
 

@@ -11,10 +11,11 @@ from aruna.api.storage.models.v2 import models_pb2 as models
 
 from sandbox.delivery import Delivery
 from sandbox.refusal import Refused, forbidden, internal, invalid, unauthenticated
+from sandbox.things import Hook, Resource, Right, Token
 from sandbox.tokens import hook_secret, secret_fault
-from sandbox.triggers import HOOK_STATUS_CHANGED, fired, status_of
+from sandbox.triggers import HOOK_STATUS_CHANGED, fired, restated
 from sandbox.ulid import fault_of, new_ulid
-from sandbox.world import Hook, Resource, Right, Token, World
+from sandbox.world import World
 
 _PLACEHOLDERS = ("{{secret}}", "{{object_id}}", "{{hook_id}}", "{{pubkey_serial}}")
 _INT16 = 2**15
@@ -88,7 +89,8 @@ class Registrations:
         if fault:
             raise invalid(f"invalid parent : {fault}")
         world.demand(token, request.project_id, Right.ADMIN)
-        found = [hook for hook in world.hooks.values() if request.project_id in hook.project_ids]
+        with world.changed:
+            found = [h for h in world.hooks.values() if request.project_id in h.project_ids]
         return hooks_pb2.ListProjectHooksResponse(infos=[_info(hook) for hook in found])
 
     def list_owned(
@@ -101,7 +103,8 @@ class Registrations:
         world.demand_self(token)
         if request.user_id not in ("", token.user_id):
             raise forbidden()
-        found = [hook for hook in world.hooks.values() if hook.owner == token.user_id]
+        with world.changed:
+            found = [hook for hook in world.hooks.values() if hook.owner == token.user_id]
         return hooks_pb2.ListOwnedHooksResponse(infos=[_info(hook) for hook in found])
 
     def delete(
@@ -157,13 +160,12 @@ class Registrations:
             resource = self._world.resources.get(request.object_id)
             if resource is None:
                 raise internal("HookCallback failed : Object not found")
-            if all(kv.key != request.hook_id for kv in resource.message.key_values):
+            stated = [kv for kv in resource.message.key_values if kv.key == request.hook_id]
+            if not stated:
                 raise internal("HookCallback failed : Hook status not found")
             status, key_values = _outcome(request, resource)
-            hook = self._world.hooks[request.hook_id]
-            replaced = [
-                status_of(hook, status) if kv.key == request.hook_id else kv for kv in key_values
-            ]
+            present = restated(stated[0], status)
+            replaced = [present if kv.key == request.hook_id else kv for kv in key_values]
             self._world.keep_shown(resource)
             del resource.message.key_values[:]
             resource.message.key_values.extend(replaced)

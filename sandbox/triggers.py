@@ -11,7 +11,8 @@ from typing import Any
 from aruna.api.hooks.services.v2 import hooks_service_pb2 as hooks_pb2
 from aruna.api.storage.models.v2 import models_pb2 as models
 
-from sandbox.world import Hook, World
+from sandbox.things import Hook
+from sandbox.world import World
 
 HOOK_ADDED = hooks_pb2.TRIGGER_TYPE_HOOK_ADDED
 HOOK_STATUS_CHANGED = hooks_pb2.TRIGGER_TYPE_HOOK_STATUS_CHANGED
@@ -75,9 +76,21 @@ def status_of(hook: Hook, status: str | dict[str, str]) -> models.KeyValue:
     }
     return models.KeyValue(
         key=hook.id,
-        value=json.dumps(value, separators=(",", ":"), ensure_ascii=False),
+        value=_compact(value),
         variant=models.KEY_VALUE_VARIANT_HOOK_STATUS,
     )
+
+
+def restated(key_value: models.KeyValue, status: str | dict[str, str]) -> models.KeyValue:
+    """A HOOK_STATUS key-value with another status and all else as it is."""
+    value = {**json.loads(key_value.value), "status": status}
+    return models.KeyValue(
+        key=key_value.key, value=_compact(value), variant=models.KEY_VALUE_VARIANT_HOOK_STATUS
+    )
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _matches(chosen: hooks_pb2.Filter, name: str, labels: list[models.KeyValue]) -> bool:

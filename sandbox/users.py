@@ -7,8 +7,9 @@ from aruna.api.storage.services.v2 import info_service_pb2 as info_pb2
 from aruna.api.storage.services.v2 import user_service_pb2 as users_pb2
 
 from sandbox.refusal import internal
+from sandbox.things import Token
 from sandbox.ulid import fault_of
-from sandbox.world import Token, World
+from sandbox.world import World
 
 _FAILED = "Failed to add endpoint to user"
 

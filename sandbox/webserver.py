@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
@@ -54,11 +54,9 @@ class Exchange(BaseHTTPRequestHandler):
         self.send_header("date", formatdate(usegmt=True))
         self.end_headers()
 
-    def chunks(self, blocks: Iterable[bytes]) -> None:
-        """The body of a chunked answer."""
-        for block in blocks:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
-        self.wfile.write(b"0\r\n\r\n")
+    def chunk(self, content: bytes) -> None:
+        """A piece of a chunked answer's body; an empty one ends it."""
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(content), content))
 
     def respond(self) -> None:
         """Hand the request to the server's handler and leave the connection usable or closed."""

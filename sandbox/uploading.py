@@ -1,0 +1,69 @@
+"""Uploads as a user makes them: signed S3 requests to the data proxy."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from sandbox.presigned import REGION, key_of
+from sandbox.things import Credentials
+from sandbox.world import World
+
+_PART = 5 * 1024 * 1024
+
+
+class Uploader:
+    """One user's S3 client."""
+
+    def __init__(self, world: World, credentials: Credentials) -> None:
+        self._world = world
+        self._completing: list[threading.Thread] = []
+        self._client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=world.s3_url,
+            region_name=REGION,
+            aws_access_key_id=credentials.access_key,
+            aws_secret_access_key=credentials.secret_key,
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        )
+
+    def put(self, object_id: str, data: bytes) -> None:
+        """PutObject on the object's key."""
+        bucket, key = self._place(object_id)
+        self._client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    def put_in_parts(self, object_id: str, data: bytes) -> None:
+        """A multipart upload of two parts at least; its completion goes on in the background."""
+        bucket, key = self._place(object_id)
+        begun = self._client.create_multipart_upload(Bucket=bucket, Key=key)
+        place = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+        size = min(_PART, max(1, len(data) // 2))
+        parts = [
+            self._part(place, number, data[start : start + size])
+            for number, start in enumerate(range(0, len(data), size), start=1)
+        ]
+        completing = threading.Thread(
+            target=self._client.complete_multipart_upload,
+            kwargs={**place, "MultipartUpload": {"Parts": parts}},
+            name="sandbox-upload",
+        )
+        completing.start()
+        self._completing.append(completing)
+
+    def close(self) -> None:
+        """Wait for the completions, close the connections."""
+        for completing in self._completing:
+            completing.join()
+        self._client.close()
+
+    def _part(self, place: Any, number: int, data: bytes) -> dict[str, Any]:
+        sent = self._client.upload_part(**place, PartNumber=number, Body=data)
+        return {"ETag": sent["ETag"], "PartNumber": number}
+
+    def _place(self, object_id: str) -> tuple[str, str]:
+        path = self._world.paths(object_id)[0]
+        bucket = self._world.resources[path[0]].name
+        return bucket, key_of(self._world, path)
