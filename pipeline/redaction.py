@@ -27,6 +27,7 @@ SHORTEST_SECRET = 4
 _SHORTEST_PARAMETER = 20
 
 _NAMED = "token|secret|access_key|secret_key|access_key_id|secret_access_key|password"
+_SLASH = "/|%(?:25)*2F"
 #: Each rule: a text that must be there (in lower case) before the pattern is tried at all.
 _RULES = tuple(
     (marker, re.compile(pattern, re.IGNORECASE), replacement)
@@ -43,7 +44,8 @@ _RULES = tuple(
         ("bearer", r"\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}", rf"\1{MASK}"),
         ("credential=", r"(Credential=|Signature=)[^,\s\"'&]+", rf"\1{MASK}"),
         ("eyj", r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*", MASK),
-        ("/relay/", r"(/relay/)[^/\s\"'?]+", rf"\1{MASK}"),
+        # As it stands, or as the parameter of another URL.
+        ("relay", rf"((?:{_SLASH})relay(?:{_SLASH}))(?:(?!{_SLASH})[^\s\"'?&])+", rf"\1{MASK}"),
         ("://", r"://[^\s/?#\"'<>]+@", f"://{MASK}@"),
         # Payloads and protobuf messages as their repr shows them.
         ('"', rf"(\b(?:{_NAMED})[\"']?\s*[:=]\s*b?\")[^\"]*", rf"\1{MASK}"),

@@ -26,6 +26,7 @@ LEAKY = [
     "invalid token: Bearer LEAKtoken-of-16.characters",
     f"the token {JWT} has expired",
     "POST /relay/LEAKrelaytoken/plants.xml HTTP/1.1",
+    "GET /api/transform?input_file_url=https%3A%2F%2Fa.org%2Frelay%2FLEAKrelay-token%2Fa.xml",
     "could not connect to postgresql://service:LEAK@db.example.org/journal",
     "postgresql://service:p@LEAK@db.example.org/journal",
     "{'token': 'LEAK', 'access_key': 'LEAK', 'secret_key': \"LEAK\"}",
@@ -50,6 +51,7 @@ def test_what_looks_like_a_secret_is_masked_whoever_wrote_it(text: str) -> None:
         "http://127.0.0.1:5000/webhook?page=2",
         "the hook's registration ended on 2026-11-24 11:59 UTC; it must be registered anew",
         "GFBio refused: File larger than 100MB",
+        "the relay was cut off; relay: no answer",
         "https://herbarium.s3.example.org/plants/a.xml",
     ],
 )
