@@ -130,17 +130,19 @@ need_url() { # NAME VALUE
     fail 2 "$1 must begin with https://, or tokens travel in clear (development: ALLOW_INSECURE=true)"
 }
 
-need_id() { # WHAT ID
-  [[ $2 =~ ^[0-7][0-9A-HJKMNP-TV-Z]{25}$ ]] ||
-    fail 2 "$1 «$2» is not an Aruna id: 26 characters such as 01ARZ3NDEKTSV4RRFFQ69G5FAV"
-}
-
 need_ids() { # WHAT ID...
   local id
-  for id in "${@:2}"; do need_id "$1" "$id"; done
+  for id in "${@:2}"; do
+    [[ $id =~ ^[0-7][0-9A-HJKMNP-TV-Z]{25}$ ]] ||
+      fail 2 "$1 «$id» is not an Aruna id: 26 characters such as 01ARZ3NDEKTSV4RRFFQ69G5FAV"
+  done
 }
 
 need_aruna() {
+  local program
+  for program in curl awk; do
+    command -v "$program" >/dev/null || fail 2 "$program is not installed"
+  done
   need_url "the Aruna URL (--aruna-url, ARUNA_API_URL)" "${ARUNA_API_URL-}"
   ARUNA_API_URL=${ARUNA_API_URL%/}
   read_secret ARUNA_TOKEN
@@ -564,6 +566,7 @@ create() {
 
 main() {
   local command=${1-}
+  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail 2 "needs bash 4.4 or newer"
   DRY_RUN='' ENV_FILE='' PROJECTS=() LABELS=() OPERANDS=() HOOKS='' FOUND='' EXPRESSIONS='' FILTERS=''
   case $command in
     create | list | add-project | delete) shift ;;

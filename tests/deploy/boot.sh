@@ -1,6 +1,6 @@
 #!/bin/bash
-# Boots systemd as the first process of namespaces of its own, on an overlay of this machine's files,
-# with the service installed in it as README says, and no other unit. Called under unshare.
+# Boots systemd as the first process of namespaces of its own, on an overlay of this machine's files
+# and with none of its units. Called under unshare.
 set -euo pipefail
 project=$1 python=$2 packages=$3 work=$4 ready=$5
 
@@ -33,38 +33,23 @@ mount --bind "$ready" run/ready
 ip link set lo up
 
 units=etc/systemd/system
-for target in sysinit basic shutdown network-online sockets; do
+for target in sysinit basic shutdown network-online sockets timers multi-user; do
   printf '[Unit]\nDefaultDependencies=no\n' >"$units/$target.target"
 done
 mv units/* "$units"
-cp "$project"/deploy/*.{service,timer} "$units"
 printf '[Unit]\nRequires=dbus.socket\nAfter=dbus.socket\n[Service]\nExecStart=/bin/sh -c "echo >/run/ready"\n' \
   >"$units/ready.service"
 mkdir "$units/abcd2bioschema.service.d"
 printf '[Service]\nStandardOutput=append:/var/log/abcd2bioschema\nStandardError=inherit\n' \
   >"$units/abcd2bioschema.service.d/log.conf"
 
-# The interpreter and the packages may lie in a home directory, which the unit does not see.
-app=opt/abcd2bioschema
-mkdir -p opt/python "$app/.venv/bin" "$app/.venv/lib/python3.11/site-packages"
+# All three may lie in a home directory, which the unit does not see.
+mkdir -p opt/{python,packages,project}
 mount --bind "$python" opt/python
-mount --bind "$packages" "$app/.venv/lib/python3.11/site-packages"
+mount --bind "$packages" opt/packages
+mount --bind "$project" opt/project
 echo /opt/python/lib >etc/ld.so.conf.d/python.conf
 ldconfig -r .
-echo 'home = /opt/python/bin' >"$app/.venv/pyvenv.cfg"
-ln -s /opt/python/bin/python3.11 "$app/.venv/bin/python"
-printf '#!/%s/.venv/bin/python\nfrom gunicorn.app.wsgiapp import run\nrun()\n' "$app" \
-  >"$app/.venv/bin/gunicorn"
-chmod +x "$app/.venv/bin/gunicorn"
-cp -r "$project"/{app.py,gunicorn.conf.py,pipeline} "$app"
-
-mkdir -p etc/abcd2bioschema usr/local/bin
-cp "$project/deploy/environment.example" etc/abcd2bioschema/environment
-cp "$project/deploy/abcd2bioschema" usr/local/bin
-echo webhook-token-of-the-tests >etc/abcd2bioschema/webhook-token
-echo AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= >etc/abcd2bioschema/journal-key
-echo token-of-an-operator >etc/abcd2bioschema/aruna-token
-chmod 600 etc/abcd2bioschema/*
 
 mkdir -p mnt
 pivot_root . mnt

@@ -1,8 +1,9 @@
-"""A real systemd in namespaces of its own, with the service installed as README says."""
+"""A real systemd in namespaces of its own, in which the service is installed as README says."""
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import subprocess
 import sys
@@ -15,6 +16,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _BOOT = Path(__file__).with_name("boot.sh")
 _PATIENCE = 30.0  # seconds
+_APP = "/opt/abcd2bioschema"
+#: What a machine without a network does instead of a line of README: by the line's beginning.
+_INSTEAD = {
+    "git clone": (
+        f"mkdir {_APP} && cd /opt/project && "
+        f"cp -r app.py gunicorn.conf.py pipeline deploy requirements.txt {_APP}"
+    ),
+    "python3 -m venv": f"/opt/python/bin/python3 -m venv --without-pip {_APP}/.venv",
+    f"{_APP}/.venv/bin/pip install": (
+        f"cd {_APP}/.venv/bin && mount --bind /opt/packages ../lib/python3.*/site-packages"
+        " && printf '#!%s/python\nfrom gunicorn.app.wsgiapp import run\nrun()\n' $PWD >gunicorn"
+        " && chmod +x gunicorn"
+    ),
+    "editor": "true",
+}
 _NAMESPACES = ("--mount", "--pid", "--fork", "--ipc", "--uts", "--net", "--cgroup", "--kill-child")
 
 
@@ -30,6 +46,16 @@ class Machine:
         return subprocess.run(
             [*inside, *command], input=text, capture_output=True, text=True, timeout=_PATIENCE
         )
+
+    def install(self) -> None:
+        """Do what README's section «Install» says, line by line, up to the start."""
+        section = (ROOT / "README.md").read_text().partition("\n## Install\n")[2]
+        block = re.search(r"```console\n(.*?)```", section, re.S)
+        assert block
+        for line in re.findall(r"^# (.*)$", block[1], re.M):
+            given = next((_INSTEAD[start] for start in _INSTEAD if line.startswith(start)), line)
+            said = self.run("bash", "-ec", given)
+            assert said.returncode == 0, line + said.stderr + self.read("/var/log/abcd2bioschema")
 
     def read(self, path: str) -> str:
         """A file inside."""

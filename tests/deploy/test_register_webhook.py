@@ -447,6 +447,13 @@ def test_secrets_come_from_files_too(operator: Operator) -> None:
     assert token == WEBHOOK_TOKEN
 
 
+def test_a_missing_curl_is_not_taken_for_an_aruna_that_is_down(operator: Operator) -> None:
+    bash = shutil.which("bash") or ""
+    (operator.directory / "bash").symlink_to(bash)
+    said = operator.register("list", PATH=str(operator.directory))
+    assert (said.returncode, said.stderr) == (2, "register_webhook.sh: curl is not installed\n")
+
+
 def test_help_tells_each_exit_status(operator: Operator) -> None:
     said = operator.register("create", "--help")
     statuses = said.stdout.partition("Exit status\n")[2].splitlines()
@@ -454,7 +461,9 @@ def test_help_tells_each_exit_status(operator: Operator) -> None:
     assert operator.register().returncode == 2
 
 
-@pytest.mark.parametrize("script", ["register_webhook.sh", "deploy/abcd2bioschema"])
+@pytest.mark.parametrize(
+    "script", ["register_webhook.sh", "deploy/abcd2bioschema", "tests/deploy/boot.sh"]
+)
 def test_shellcheck_finds_nothing(tool: Tool, script: str) -> None:
     said = subprocess.run(
         [tool("shellcheck"), str(SCRIPT.parent / script)], capture_output=True, text=True

@@ -18,7 +18,6 @@ from tests.deploy.machine import ROOT, Machine, booted, missing
 SERVICE = ROOT / "deploy/abcd2bioschema.service"
 RECONCILE = ROOT / "deploy/abcd2bioschema-reconcile.service"
 TIMER = ROOT / "deploy/abcd2bioschema-reconcile.timer"
-TOKEN = "webhook-token-of-the-tests"
 
 
 @pytest.mark.parametrize("unit", [SERVICE, RECONCILE], ids=lambda unit: unit.name)
@@ -81,26 +80,30 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def started(machine: Machine) -> Machine:
-    said = machine.run("systemctl", "start", "abcd2bioschema.service")
-    assert said.returncode == 0, machine.read("/var/log/abcd2bioschema")
+    machine.install()
     return machine
 
 
-def test_a_real_systemd_starts_the_service_and_it_takes_hooks(started: Machine) -> None:
+def test_installed_line_by_line_as_readme_says_the_service_takes_hooks(started: Machine) -> None:
     health = started.run("curl", "-s", "http://127.0.0.1:5000/health")
     assert json.loads(health.stdout)["status"] == "ok"
     hook = started.run(
         *("curl", "-s", "-X", "POST", "-d", "{", "http://127.0.0.1:5000/webhook"),
-        *("-H", f"Authorization: Bearer {TOKEN}"),
+        *("-H", f"Authorization: Bearer {_token(started)}"),
     )
     assert json.loads(hook.stdout)["error"] == "invalid_json"
+
+
+def _token(machine: Machine) -> str:
+    return machine.read("/etc/abcd2bioschema/webhook-token").strip()
 
 
 def test_no_secret_stands_in_the_environment_of_a_process(started: Machine) -> None:
     processes = started.read("/sys/fs/cgroup/system.slice/abcd2bioschema.service/cgroup.procs")
     environments = [started.read(f"/proc/{pid}/environ") for pid in processes.split()]
     assert len(environments) > 1
-    assert all("WEBHOOK_TOKEN_FILE=" in text and TOKEN not in text for text in environments)
+    secret = _token(started)
+    assert all("WEBHOOK_TOKEN_FILE=" in text and secret not in text for text in environments)
 
 
 def test_the_journal_is_for_the_services_user_alone(started: Machine) -> None:
@@ -109,15 +112,16 @@ def test_the_journal_is_for_the_services_user_alone(started: Machine) -> None:
 
 
 def test_operators_commands_share_settings_and_journal_with_the_service(started: Machine) -> None:
-    jobs = started.run("abcd2bioschema", "jobs")
-    assert (jobs.returncode, jobs.stdout) == (0, "No jobs.\n"), jobs.stderr
-    check = started.run("abcd2bioschema", "check")
+    command = "/opt/abcd2bioschema/deploy/abcd2bioschema"
+    jobs = started.run(command, "jobs", "--json")
+    assert (jobs.returncode, json.loads(jobs.stdout)) == (0, [])
+    check = started.run(command, "check")
     assert check.returncode == 1
     assert re.search(r"^ok +journal +sqlite:////var/lib/abcd2bioschema/", check.stdout, re.M)
 
 
 def test_the_hardened_service_can_nice_and_limit_the_embedded_transformer(
-    machine: Machine,
+    started: Machine,
 ) -> None:
     code = (
         "from pipeline import embedded; child = embedded.start(); embedded.limit(child.pid, 60); "
@@ -126,10 +130,12 @@ def test_the_hardened_service_can_nice_and_limit_the_embedded_transformer(
     python = "/opt/abcd2bioschema/.venv/bin/python"
     override = f'[Service]\nExecStart=\nExecStart={python} -c "{code}"\n'
     directory = "/etc/systemd/system/abcd2bioschema-reconcile.service.d"
-    machine.run("mkdir", directory)
-    machine.run("tee", f"{directory}/transformer.conf", text=override)
-    machine.run("systemctl", "daemon-reload")
-    said = machine.run("systemctl", "start", "abcd2bioschema-reconcile.service")
+    started.run("mkdir", "-p", directory)
+    started.run("cp", f"/opt/project/deploy/{RECONCILE.name}", "/etc/systemd/system")
+    started.run("tee", f"{directory}/transformer.conf", text=override)
+    started.run("tee", "/etc/abcd2bioschema/aruna-token", text="token-of-an-operator")
+    started.run("systemctl", "daemon-reload")
+    said = started.run("systemctl", "start", RECONCILE.name)
     assert said.returncode == 0, said.stderr
 
 
