@@ -77,7 +77,7 @@ class Attempt:
         self._end(reason)
 
     def cut_if_due(self) -> None:
-        """End the attempt from another thread if its time is over."""
+        """End the attempt if its time is over; from any thread."""
         if self._clock() >= self._until:
             self._end(self._timed_out())
 
@@ -91,6 +91,7 @@ class Attempt:
             abort()
 
     def _raise_reason(self, consequence: Exception) -> None:
+        self.cut_if_due()
         if self._cut is not None and consequence is not self._cut:
             raise self._cut from consequence
 

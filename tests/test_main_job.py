@@ -204,6 +204,36 @@ def test_the_guides_spelling_of_a_payload_makes_the_same_result(
     assert [aruna.content(o.id) for o in results] == [EXPECTED]
 
 
+def test_a_hook_with_a_template_of_its_own_works_without_relations(
+    aruna: Sandbox, services: Callable[[str], Running]
+) -> None:
+    template = {
+        "hook_id": "{{hook_id}}",
+        "object": {
+            "Object": {
+                "id": "{{object_id}}",
+                "name": "{{name}}",
+                "description": "{{description}}",
+                "status": 3,
+                "data_class": 1,
+            }
+        },
+        "secret": "{{secret}}",
+        "download": "{{download_url}}",
+        "token": "{{token}}",
+        "access_key": "{{access_key}}",
+        "secret_key": "{{secret_key}}",
+        "pubkey_serial": 1,
+    }
+    text = json.dumps(template).replace('"pubkey_serial": 1', '"pubkey_serial": {{pubkey_serial}}')
+    whole = Whole.of(aruna, services("embedded"), name="templated", template=text)
+
+    source = whole.upload("plants.xml", SAMPLE)
+    whole.wait_for_callback(source)
+
+    assert whole.sandbox.content(whole.result(source).id) == EXPECTED
+
+
 def test_virtual_hosted_urls_lead_to_the_same_places(whole: Whole) -> None:
     whole.sandbox.aruna.virtual_host = "s3.sandbox.test"
     try:
