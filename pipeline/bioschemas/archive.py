@@ -82,11 +82,11 @@ def transform_member(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
 @contextmanager
 def explained() -> Iterator[None]:
     """Says in our words what is wrong with an archive."""
-    from stream_unzip import PasswordError, UnzipError
+    from stream_unzip import MissingPasswordError, UnzipError
 
     try:
         yield
-    except PasswordError as exc:
+    except MissingPasswordError as exc:
         raise invalid("The archive is encrypted") from exc
     except UnzipError as exc:
         raise invalid("The archive is damaged or not a ZIP file that can be streamed") from exc

@@ -16,9 +16,24 @@ from xml.sax.saxutils import escape, quoteattr
 
 NAMESPACE = "http://www.tdwg.org/schemas/abcd/2.06"
 WORDS = (
-    "Abies alba|Plantae|Uganda|Woodland|Quaternary|Ana Ruiz|Karl Groß|Berlin & Umgebung|x < y|"
-    'herbarium sheet|日本|Königin-Luise-Str. 6-8|quoted "text" it\'s|back\\slash|Aves|Fagus|B'
-).split("|")
+    "Abies alba",
+    "Plantae",
+    "Uganda",
+    "Woodland",
+    "Quaternary",
+    "Ana Ruiz",
+    "Karl Groß",
+    "Berlin & Umgebung",
+    "x < y",
+    "herbarium sheet",
+    "日本",
+    "Königin-Luise-Str. 6-8",
+    'quoted "text" it\'s',
+    "back\\slash",
+    "Aves",
+    "Fagus",
+    "B",
+)
 RANKS = ("regnum", "phylum", "classis", "ordo", "familia", "unranked")
 BASES = ("PreservedSpecimen", "LivingSpecimen", "HumanObservation", "MachineObservation")
 
@@ -453,4 +468,4 @@ def numbered(unit: Element) -> Element:
 
 
 if __name__ == "__main__":
-    print(document(int(sys.argv[1]), *map(int, sys.argv[2:3])))
+    sys.stdout.write(document(int(sys.argv[1]), *map(int, sys.argv[2:3])) + "\n")
