@@ -123,7 +123,7 @@ class Comparison:
             if nameless(item):
                 yield Difference(path, f"missing in ours: {item!r}", "made of an empty text")
                 continue
-            place = self._find(ours, item, start)
+            place = self._find(ours, item, start, path)
             if place is None:
                 yield self._missing(ours, item, path)
                 continue
@@ -134,24 +134,24 @@ class Comparison:
         for addition in ours[start:]:
             yield self._addition(addition, path)
 
-    def _find(self, ours: list[Json], item: Json, start: int) -> int | None:
+    def _find(self, ours: list[Json], item: Json, start: int, path: str) -> int | None:
         """Where ``item`` stands in ``ours``, as it is or with what GFBio has lost of it."""
         places = range(start, len(ours))
         same = next((place for place in places if ours[place] == item), None)
         if same is not None:
             return same
-        return next((place for place in places if self._completes(ours[place], item)), None)
+        return next((place for place in places if self._completes(ours[place], item, path)), None)
 
-    def _completes(self, ours: Json, theirs: Json) -> bool:
+    def _completes(self, ours: Json, theirs: Json, path: str) -> bool:
         if not (isinstance(ours, dict) and isinstance(theirs, dict)):
             return False
-        return all(difference.reason for difference in self.differences(ours, theirs))
+        return all(difference.reason for difference in self.differences(ours, theirs, path))
 
     def _missing(self, ours: list[Json], item: Json, path: str) -> Difference:
         what = f"missing in ours: {item!r}"
         if item in ours and self._lost_as_double(item, path):
             return Difference(path, what, "further back there, lost where it belongs")
-        if any(self._completes(other, item) for other in ours):
+        if any(self._completes(other, item, path) for other in ours):
             return Difference(path, what, "what it has lost makes it differ from its double")
         return Difference(path, what)
 

@@ -13,7 +13,7 @@ from tests.bioschemas.documents import abcd, elements, result
 UNIT = (
     elements("KindOfUnit", "leaves", "Uganda")
     + elements("Gathering/LocalityText", "Uganda")
-    + elements("MultiMediaObjects/MultiMediaObject/FileURI", "f", "g")
+    + elements("MultiMediaObjects/MultiMediaObject", "<FileURI>f</FileURI>", "<FileURI>g</FileURI>")
 )
 DOCUMENT = abcd(UNIT, metadata=elements("RevisionData/DateCreated", "2024-01-02")).encode()
 
