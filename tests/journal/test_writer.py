@@ -1,0 +1,133 @@
+"""Group commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from pipeline.journal import Journal, JournalUnavailable, State
+from pipeline.journal import writer as writer_module
+from tests.journal.deliveries import delivery
+
+
+@pytest.fixture
+def held_up(journal: Journal) -> Iterator[threading.Event]:
+    """The writing thread is busy until the event is set."""
+    go_on, busy = threading.Event(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        busy.set()
+        go_on.wait(10)
+
+    thread = threading.Thread(target=journal._writer.run, args=(wait,))
+    thread.start()
+    busy.wait(10)
+    yield go_on
+    go_on.set()
+    thread.join()
+
+
+@pytest.fixture
+def commits(journal: Journal) -> list[int]:
+    """One entry for each commit of the journal."""
+    seen: list[int] = []
+
+    def note(_: Connection) -> None:
+        seen.append(1)
+
+    event.listen(journal._database.writing, "commit", note)
+    return seen
+
+
+def _all_waiting(journal: Journal, number: int) -> bool:
+    return journal._writer._inbox.qsize() == number
+
+
+def test_what_gathers_while_one_commits_is_committed_at_once(
+    journal: Journal, held_up: threading.Event, commits: list[int]
+) -> None:
+    with ThreadPoolExecutor(20) as threads:
+        futures = [threads.submit(journal.enqueue, delivery(number)) for number in range(20)]
+        while not _all_waiting(journal, 20):
+            pass
+        held_up.set()
+        assert len({future.result().job_id for future in futures}) == 20
+    assert len(commits) == 2
+
+
+def test_nothing_is_acknowledged_before_it_is_committed(
+    journal: Journal, held_up: threading.Event
+) -> None:
+    order: list[str] = []
+    event.listen(journal._database.writing, "commit", lambda _: order.append("committing"))
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(journal.enqueue, delivery())
+        future.add_done_callback(lambda _: order.append("acknowledged"))
+        held_up.set()
+        future.result()
+    assert order[-2:] == ["committing", "acknowledged"]
+
+
+def test_of_a_batch_only_the_write_that_is_wrong_fails(
+    journal: Journal, held_up: threading.Event
+) -> None:
+    def wrong(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO notes VALUES ('wrong', NULL)"))
+
+    with ThreadPoolExecutor(3) as threads:
+        before = threads.submit(journal.enqueue, delivery(0))
+        culprit = threads.submit(journal._writer.run, wrong)
+        after = threads.submit(journal.note, "right", "1")
+        while not _all_waiting(journal, 3):
+            pass
+        held_up.set()
+        assert isinstance(culprit.exception(), JournalUnavailable)
+        before.result()
+        after.result()
+    assert journal.counts()[State.QUEUED] == 1
+    assert (journal.noted("right"), journal.noted("wrong")) == ("1", None)
+
+
+def test_a_mistake_of_ours_is_told_to_its_maker_and_stops_nobody_else(journal: Journal) -> None:
+    def mistaken(_: Connection) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        journal._writer.run(mistaken)
+    journal.probe()
+
+
+def test_nobody_waits_for_ever(
+    journal: Journal, held_up: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "_PATIENCE", 0.05)
+    with pytest.raises(JournalUnavailable, match="no answer in time"):
+        journal.enqueue(delivery())
+    monkeypatch.undo()
+    held_up.set()
+    journal.probe()
+    assert journal.counts()[State.QUEUED] == 0
+
+
+def test_a_closed_journal_says_so_at_once(journal: Journal) -> None:
+    journal.close()
+    with pytest.raises(JournalUnavailable, match="closed"):
+        journal.enqueue(delivery())
+
+
+def test_an_error_quotes_nothing_of_what_was_written(journal: Journal) -> None:
+    def refused(connection: Connection) -> Any:
+        values = {"name": "MARKED", "value": None}
+        return connection.execute(text("INSERT INTO notes VALUES (:name, :value)"), values)
+
+    with pytest.raises(JournalUnavailable) as raised:
+        journal._writer.run(refused)
+    error: BaseException | None = raised.value
+    assert "MARKED" not in str(error)
+    assert "INSERT" not in str(error)
+    assert (raised.value.__cause__, raised.value.__context__) == (None, None)
