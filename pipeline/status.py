@@ -167,8 +167,8 @@ def _without_journal(trouble: JournalUnavailable) -> Verdict:
         "bad",
         "The journal can’t be read",
         (
-            f"{trouble}. Hooks are answered with 503 until it is back; running jobs are taken up "
-            "again then.",
+            f"It says: {trouble}. Hooks are answered with 503 until it is back; running jobs are "
+            "taken up again then.",
             "See what is wrong with: python -m pipeline check",
         ),
     )

@@ -213,19 +213,15 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-def test_a_table_fits_the_terminal(
-    columns: int, journal: Journal, ids: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_table_fits_the_terminal(journal: Journal, ids: dict[str, str], tmp_path: Path) -> None:
     failed(journal, delivery("n" * 150 + ".xml"), Code.TRANSFORMATION_FAILED, "no\nresult")
-    lines = on_a_terminal("jobs", columns=columns, state=tmp_path)
-    assert max(map(len, lines)) <= columns
+    lines = on_a_terminal("jobs", columns=80, state=tmp_path)
+    assert max(map(len, lines)) <= 80
     assert len(lines) == 1 + len(journal.jobs()) + 1
-    assert "✗ transformation_failed" in lines[1]
     assert lines[1].startswith(journal.jobs()[0].id)
-    assert "nnn…" in lines[1]
-    shown = on_a_terminal("show", ids["gfbio"], columns=columns, state=tmp_path)
-    assert max(map(len, shown)) <= columns
+    assert "nnn…  ✗ transformation_failed" in lines[1]
+    shown = on_a_terminal("show", ids["gfbio"], columns=60, state=tmp_path)
+    assert max(map(len, shown)) <= 60
 
 
 def test_a_reader_that_goes_away_is_no_error(ids: dict[str, str], tmp_path: Path) -> None:
