@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -192,7 +193,7 @@ def test_help_says_what_the_exit_status_means(name: str, capsys: Output) -> None
 def on_a_terminal(*argv: str, columns: int, state: Path) -> list[str]:
     """The lines that a command shows on a terminal of that many columns."""
     ours, theirs = pty.openpty()
-    settings = {**ENVIRONMENT, "STATE_DIR": str(state), "COLUMNS": str(columns), "TERM": "dumb"}
+    settings = {**ENVIRONMENT, "STATE_DIR": str(state), "COLUMNS": str(columns), "TERM": "xterm"}
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", *argv],
         cwd=ROOT,
@@ -203,7 +204,7 @@ def on_a_terminal(*argv: str, columns: int, state: Path) -> list[str]:
     shown = b"".join(iter(lambda: _read(ours), b""))
     os.close(ours)
     assert process.wait() == 0
-    return shown.decode().splitlines()
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
 
 
 def _read(descriptor: int) -> bytes:
