@@ -6,11 +6,10 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
-import boto3
-from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from sandbox.clients import s3_client
 from sandbox.ulid import new_ulid
 
 _BLOCK = 256 * 1024
@@ -34,18 +33,11 @@ class Store:
         )
         self._thread.start()
         self._bucket = f"sandbox-{new_ulid().lower()}"
-        self._client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{self._server.port}",
-            region_name="us-east-1",
-            aws_access_key_id="sandbox",
-            aws_secret_access_key="sandbox",  # noqa: S106 - moto asks for any
-            config=Config(
-                s3={"addressing_style": "path"},
-                max_pool_connections=64,
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
+        self._client = s3_client(
+            f"http://127.0.0.1:{self._server.port}",
+            "us-east-1",
+            "sandbox",
+            "sandbox",
         )
         self._client.create_bucket(Bucket=self._bucket)
 

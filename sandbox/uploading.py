@@ -5,9 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
+from sandbox.clients import s3_client
 from sandbox.presigned import REGION, key_of
 from sandbox.things import Credentials
 from sandbox.world import World
@@ -21,13 +19,8 @@ class Uploader:
     def __init__(self, world: World, credentials: Credentials) -> None:
         self._world = world
         self._completing: list[threading.Thread] = []
-        self._client = boto3.session.Session().client(
-            "s3",
-            endpoint_url=world.s3_url,
-            region_name=REGION,
-            aws_access_key_id=credentials.access_key,
-            aws_secret_access_key=credentials.secret_key,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        self._client = s3_client(
+            world.s3_url, REGION, credentials.access_key, credentials.secret_key
         )
 
     def put(self, object_id: str, data: bytes) -> None:
