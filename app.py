@@ -25,6 +25,7 @@ from pipeline.redaction import redact
 from pipeline.relay import CONTENT_TYPES
 from pipeline.service import Service
 from pipeline.settings import Settings
+from pipeline.status import HEADERS as STATUS_HEADERS
 from pipeline.status import authorised, status_page
 
 #: Bytes of a hook's body.
@@ -50,7 +51,14 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """WSGI."""
-        answer: Iterable[bytes] = self._routes(environ, start_response)
+        try:
+            answer: Iterable[bytes] = self._routes(environ, start_response)
+        except Exception:
+            # The boundary of the web side: what nobody foresaw is told to the log alone.
+            log.exception("request.defect")
+            body = str(_error(500).body).encode()
+            start_response("500 Internal Server Error", [("Content-Type", "application/json")])
+            return [body]
         return answer
 
 
@@ -64,6 +72,8 @@ def build_routes(service: Service) -> Bottle:
     """The routes over a service."""
     routes = Bottle()
     routes.default_error_handler = _error_as_json
+    # Bottle's own catching writes tracebacks past the log, where nothing is redacted.
+    routes.catchall = False
     routes.route("/webhook", ["POST", "PUT"], lambda: webhook(service))
     routes.get("/health", callback=lambda: health(service))
     routes.get("/metrics", callback=lambda: metrics(service))
@@ -203,8 +213,8 @@ def status(service: Service) -> HTTPResponse:
         answer = _json(401, error="unauthorized", message="the status page needs its password")
         answer.set_header("WWW-Authenticate", 'Basic realm="abcd2bioschema", charset="UTF-8"')
         return answer
-    page = status_page(service.journal)
-    return HTTPResponse(page, content_type="text/html; charset=utf-8", Cache_Control="no-store")
+    page = status_page(service.journal, refreshing="still" not in request.query)
+    return HTTPResponse(page, headers=STATUS_HEADERS)
 
 
 def relay(service: Service, token: str, name: str) -> HTTPResponse:

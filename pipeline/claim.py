@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import structlog
+
 from pipeline.addresses import Addresses
 from pipeline.aruna import Aruna
 from pipeline.attempt import Attempt
@@ -14,6 +16,8 @@ from pipeline.hook import Hook
 from pipeline.journal import Job, Journal, Progress
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,13 @@ class Claim:
     def stage(self, name: str) -> Iterator[None]:
         """The block is that stage of the job, for the status page and the metrics."""
         self.meter.stage = name
-        with self.peers.metrics.stage_seconds.labels(name).time():
+        begun = time.monotonic()
+        try:
             yield
+        finally:
+            duration = time.monotonic() - begun
+            self.peers.metrics.stage_seconds.labels(name).observe(duration)
+            log.debug("stage.ended", stage=name, duration=round(duration, 3))
 
     def counting_in(self, document: Iterable[bytes]) -> Iterator[bytes]:
         """The document, its bytes counted."""

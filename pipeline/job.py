@@ -101,4 +101,5 @@ def _upload(claim: Claim, s3: S3, target: Target, result: Iterator[bytes]) -> No
         part_size=settings.part_size,
         concurrency=settings.upload_concurrency,
         before_write=claim.fence,
+        sending=claim.peers.metrics.parts_in_flight.track_inprogress,
     )

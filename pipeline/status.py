@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hmac
 import statistics
 import time
@@ -37,9 +38,10 @@ _SLOW_QUEUE = 300.0  # seconds after which a queue that does not move is worth a
 _LISTED = 25  # jobs of a state on the page
 _MEASURED = 500  # ended jobs that are read to say how fast the service is
 
-_TEMPLATE = SimpleTemplate(
-    source=(Path(__file__).parent / "status.html").read_text(encoding="utf-8")
-)
+
+@functools.cache
+def _template() -> SimpleTemplate:
+    return SimpleTemplate(source=(Path(__file__).parent / "status.html").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def authorised(header: str | None, token: str) -> bool:
 
 
 def _rendered(overview: Overview | None, verdict: Verdict, refreshing: bool) -> str:
-    page: str = _TEMPLATE.render(
+    page: str = _template().render(
         overview=overview,
         verdict=verdict,
         pace=pace(overview) if overview else None,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import chain
 
@@ -35,15 +36,16 @@ def upload(
     part_size: int,
     concurrency: int,
     before_write: Callable[[], None],
+    sending: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> int:
     """Store ``result`` in the object ``object_id`` at ``place``; its length in bytes.
 
     Parts of ``part_size`` bytes are sent, ``concurrency`` at a time, while the result is still
     being read. ``before_write`` is called before each request that begins or ends a write, and
-    raises if this process may not any more. Raises ``JobFailed`` (``upload_failed``), or whatever
-    ends the result or the attempt.
+    raises if this process may not any more; each part is sent within ``sending()``. Raises
+    ``JobFailed`` (``upload_failed``), or whatever ends the result or the attempt.
     """
-    to = _Destination(s3, place, attempt, before_write)
+    to = _Destination(s3, place, attempt, before_write, sending)
     with attempt.aborting(s3.shut), _Window(to, part_size, concurrency) as window:
         parts = window.filled(result)
         first, is_whole = next(parts)
@@ -63,6 +65,7 @@ class _Destination:
     place: Place
     attempt: Attempt
     before_write: Callable[[], None]
+    sending: Callable[[], AbstractContextManager[object]]
 
 
 class _Window:
@@ -115,7 +118,10 @@ class _Window:
                 Code.UPLOAD_FAILED,
                 f"the result has more than {MAX_PARTS} parts: PART_SIZE must be larger",
             )
-        future = self._threads.submit(self._send, part, self._count, upload_id)
+        names_of_the_job = copy_context()
+        future = self._threads.submit(
+            names_of_the_job.run, self._send, part, self._count, upload_id
+        )
         self._sending[future] = part
 
     def sent(self) -> dict[int, str]:
@@ -130,15 +136,16 @@ class _Window:
         self._threads.shutdown(cancel_futures=True)
 
     def _send(self, part: bytearray, number: int, upload_id: str) -> None:
-        answer = insist(
-            self._to.s3.client.upload_part,
-            self._to.place,
-            self._to.attempt,
-            before=self._unless_stopped,
-            Body=part,
-            PartNumber=number,
-            UploadId=upload_id,
-        )
+        with self._to.sending():
+            answer = insist(
+                self._to.s3.client.upload_part,
+                self._to.place,
+                self._to.attempt,
+                before=self._unless_stopped,
+                Body=part,
+                PartNumber=number,
+                UploadId=upload_id,
+            )
         self._etags[number] = answer["ETag"]
 
     def _unless_stopped(self) -> None:
@@ -167,9 +174,10 @@ def _put_into(part: bytearray, at: int, taken: memoryview, part_size: int) -> No
 
 
 def _put(to: _Destination, body: bytearray) -> str:
-    answer = insist(
-        to.s3.client.put_object, to.place, to.attempt, before=to.before_write, Body=body
-    )
+    with to.sending():
+        answer = insist(
+            to.s3.client.put_object, to.place, to.attempt, before=to.before_write, Body=body
+        )
     return str(answer["ETag"])
 
 

@@ -22,8 +22,9 @@ def make_state_dir(settings: Settings) -> str | None:
         directory
     ):
         return None
+    directory = directory.resolve()
     _make_private("STATE_DIR", directory)
-    if directory.resolve().is_relative_to("/tmp"):  # noqa: S108 - that is what is warned of
+    if directory.is_relative_to("/tmp"):  # noqa: S108 - that is what is warned of
         return f"STATE_DIR {directory} lies under /tmp: its journal is lost at a reboot"
     return None
 

@@ -37,7 +37,7 @@ WAYS: dict[str, dict[str, str]] = {
 }
 #: GFBio chokes on other names if it is handed the presigned URL itself.
 PLAIN = ["plants.xml", "sub/dir/plants-2.XML", "no-ending"]
-ODD = ["Herbarium (Berlin).xml", "it's.xml", "a b/c d (2).xml", "what!.xml", "star*.xml"]
+ODD = ["Herbarium (Berlin).xml", "it's.xml", "a-b/c d (2).xml", "what!.xml", "star*.xml"]
 
 
 @pytest.fixture(scope="module")
