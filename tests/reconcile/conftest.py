@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.commands import opening
 from pipeline.journal import Job, Journal
 from pipeline.reconcile import account
 from sandbox import Sandbox
@@ -86,6 +86,14 @@ class Office:
             return journal.jobs()
 
 
+def eventually(predicate: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until something is true of a journal, which tells nobody when it changes."""
+    until = time.monotonic() + seconds
+    while not predicate():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def journal_url(tmp_path: Path) -> str:
     """Where the journal is."""
@@ -101,7 +109,7 @@ def office(
 ) -> Office:
     """A project with one hook of the service, all of whose deliveries get lost; no service runs."""
     monkeypatch.setattr(account, "FORGETFUL_PAUSE", 0.01)
-    monkeypatch.setattr(opening.logs, "configure", lambda *_: None)
+    monkeypatch.setattr("pipeline.logs.configure", lambda *_: None)
     settings = {**sandbox.environment(SERVICE_URL), "WEBHOOK_TOKEN": TOKEN}
     for name, value in {**settings, "JOURNAL_URL": journal_url}.items():
         monkeypatch.setenv(name, value)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from pipeline import reconciled
 from pipeline.__main__ import main
-from pipeline.reconcile import command
 from sandbox.refusal import forbidden
 from sandbox.ulid import new_ulid
 from tests.conftest import SAMPLE
@@ -67,7 +67,7 @@ def test_each_run_is_noted_for_the_metrics(office: Office) -> None:
     office.lose("plants.xml")
     office.reconcile()
     with office.journal() as journal:
-        noted = command.reconciled.read(journal)
+        noted = reconciled.read(journal)
     assert (noted.found, noted.unknown) == (1, 0)
     assert noted.last_run > 0
 
@@ -79,7 +79,8 @@ def test_two_runs_at_once_come_one_after_the_other(
     with office.journal() as journal:
         journal.named_lease("reconcile", "another process", 60)
         monkeypatch.setattr(
-            command.time, "sleep", lambda _: journal.named_lease("reconcile", "another process", 0)
+            "pipeline.reconcile.command.time.sleep",
+            lambda _: journal.named_lease("reconcile", "another process", 0),
         )
         result = office.reconcile("--json")
     assert len(result.objects) == 1

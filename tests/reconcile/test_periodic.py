@@ -1,0 +1,159 @@
+"""Reconcile by the service itself: in its turn, at the pool's pace, and gone when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from pipeline import reconciled
+from pipeline.journal import Journal, Outcome, State
+from pipeline.reconcile import Reconciler, periodic
+from pipeline.reconcile.turn import Turn
+from pipeline.settings import Settings
+from sandbox.refusal import forbidden
+from tests.reconcile.conftest import Office, eventually
+
+Start = Callable[..., Reconciler]
+
+
+@pytest.fixture
+def journal(office: Office, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    """The service's journal."""
+    monkeypatch.setattr(periodic, "_POLL", 0.05)
+    monkeypatch.setattr(periodic, "_ROOM_POLL", 0.05)
+    with office.journal() as opened:
+        yield opened
+
+
+@pytest.fixture
+def start(office: Office, journal: Journal) -> Iterator[Start]:
+    """Starts a reconciler of a service with these settings; it ends with the test."""
+    with ExitStack() as started:
+
+        def begin(every: float = 3600, **settings: str) -> Reconciler:
+            made = Reconciler(
+                Settings.from_environment({**os.environ, **settings}),
+                journal,
+                token=office.sandbox.owner_token,
+                every=every,
+                older_than=0,
+            )
+            made.start()
+            started.callback(made.stop)
+            return made
+
+        yield begin
+
+
+def run_has_ended(journal: Journal) -> bool:
+    """Whether there was a run."""
+    return reconciled.read(journal).last_run > 0
+
+
+def test_a_run_finds_what_was_lost_and_is_noted(
+    office: Office, journal: Journal, start: Start
+) -> None:
+    source = office.lose("plants.xml")
+    start()
+    eventually(lambda: run_has_ended(journal))
+    assert [job.object_id for job in journal.jobs()] == [source]
+    assert reconciled.read(journal).found == 1
+
+
+def test_no_more_jobs_are_queued_than_the_pool_takes(
+    office: Office, journal: Journal, start: Start
+) -> None:
+    sources = {office.lose(f"{number}.xml") for number in range(7)}
+
+    def queued() -> int:
+        number = journal.counts()[State.QUEUED]
+        assert number <= 2
+        return number
+
+    start(WORKER_THREADS="2")
+    done: set[str] = set()
+    while done != sources:
+        eventually(lambda: queued() == min(2, len(sources - done)))
+        (job,) = journal.claim("host", 1, 60)
+        journal.ended(
+            job.id, job.lease or "", state=State.SUCCEEDED, outcome=Outcome(None), deliveries=1
+        )
+        done.add(job.object_id)
+    eventually(lambda: run_has_ended(journal))
+    assert reconciled.read(journal).found == 7
+
+
+def test_one_instance_of_them_all_runs_at_a_time(
+    office: Office, journal: Journal, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.lose("plants.xml")
+    answers: list[bool] = []
+    take = Turn.take
+
+    def observed(turn: Turn) -> bool:
+        answers.append(take(turn))
+        return answers[-1]
+
+    monkeypatch.setattr(Turn, "take", observed)
+    journal.named_lease("reconcile", "another process", 60)
+    start()
+    eventually(lambda: answers == [False, False])
+    assert office.sandbox.requests("grpc.ListOwnedHooks") == []
+    journal.named_lease("reconcile", "another process", 0)
+    eventually(lambda: run_has_ended(journal))
+    assert len(journal.jobs()) == 1
+
+
+def test_it_is_not_due_again_before_its_time(
+    office: Office, journal: Journal, start: Start
+) -> None:
+    reconciled.add(journal, found=0, unknown=0, now=time.time())
+    first = start(every=3600)
+    second = start(every=0.01)
+    eventually(lambda: len(office.sandbox.requests("grpc.ListOwnedHooks")) > 2)
+    first.stop()
+    second.stop()
+    calls = len(office.sandbox.requests("grpc.ListOwnedHooks"))
+    start(every=3600).stop()
+    assert len(office.sandbox.requests("grpc.ListOwnedHooks")) == calls
+
+
+def test_what_could_not_be_looked_at_is_counted(
+    office: Office, journal: Journal, start: Start
+) -> None:
+    office.lose("plants.xml")
+
+    def refused(_: Any) -> None:
+        raise forbidden()
+
+    office.sandbox.at("grpc.GetDownloadURL", refused, times=None)
+    start()
+    eventually(lambda: run_has_ended(journal))
+    noted = reconciled.read(journal)
+    assert (noted.found, noted.unknown, journal.jobs()) == (0, 1, [])
+
+
+def test_an_aruna_that_does_not_answer_is_no_run(journal: Journal, start: Start) -> None:
+    with capture_logs() as logged:
+        start(ARUNA_SERVER_ADDRESS="http://127.0.0.1:9")
+        eventually(lambda: [entry["event"] for entry in logged] == ["reconcile.failed"])
+    assert logged[0]["why"].startswith("Aruna does not answer")
+    assert not run_has_ended(journal)
+
+
+def test_a_stop_lets_the_next_one_begin_at_once(
+    office: Office, journal: Journal, start: Start
+) -> None:
+    for number in range(3):
+        office.lose(f"{number}.xml")
+    waiting = start(WORKER_THREADS="1")
+    eventually(lambda: journal.counts()[State.QUEUED] == 1)
+    waiting.stop()
+    assert not run_has_ended(journal)
+    assert journal.named_lease("reconcile", "another process", 60)
