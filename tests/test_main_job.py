@@ -237,7 +237,8 @@ def test_a_hook_with_a_template_of_its_own_works_without_relations(
 def test_virtual_hosted_urls_lead_to_the_same_places(whole: Whole) -> None:
     whole.sandbox.aruna.virtual_host = "s3.sandbox.test"
     try:
-        source = whole.upload("sub/virtual (host).xml", SAMPLE)
+        shrubs = whole.sandbox.create_dataset("shrubs", whole.project)
+        source = whole.upload("sub/virtual (host).xml", SAMPLE, parent=shrubs)
         whole.wait_for_callback(source)
     finally:
         whole.sandbox.aruna.virtual_host = None
