@@ -99,11 +99,12 @@ class Demo:
         )
 
     def _show_log(self) -> None:
-        say("what the service did: the acknowledgement, then the job")
+        say("python -m pipeline jobs")
+        self._run([sys.executable, "-m", "pipeline", "jobs"])
+        say("what the service logged: the acknowledgement, GFBio at the relay, the job's end")
         for line in self._log.read_text().splitlines():
             if any(word in line for word in ("/webhook", "job succeeded", "job failed", "/relay/")):
                 print(f"   {line}")
-        self._run([sys.executable, "-m", "pipeline", "jobs"])
 
     def _show_source(self, source: str) -> None:
         say("the labels on the source")
