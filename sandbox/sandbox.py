@@ -24,6 +24,8 @@ from sandbox.things import OBJECT, Credentials, Right, Token
 from sandbox.ulid import new_ulid
 from sandbox.uploading import Uploader
 
+_LOOK_OUTSIDE_EVERY = 0.1
+
 
 @dataclass(frozen=True)
 class User:
@@ -320,7 +322,13 @@ class Sandbox:
         return list(self._machinery.gfbio.jobs)
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float = 20.0) -> None:
-        """Wait until ``predicate`` is true, looking at each change; raises ``TimeoutError``."""
+        """Wait until ``predicate`` is true; raises ``TimeoutError`` after so many seconds.
+
+        It is asked at each change of the sandbox, and ten times a second for what lies outside.
+        """
+        until = time.monotonic() + timeout
         with self._world.changed:
-            if not self._world.changed.wait_for(lambda: bool(predicate()), timeout):
-                raise TimeoutError(f"not so within {timeout:g} seconds")
+            while not predicate():
+                if time.monotonic() >= until:
+                    raise TimeoutError(f"not so within {timeout:g} seconds")
+                self._world.changed.wait(_LOOK_OUTSIDE_EVERY)

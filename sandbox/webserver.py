@@ -22,21 +22,10 @@ class Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
-    unread = 0
 
     def body(self) -> Iterator[bytes]:
         """The request's body in blocks of at most 1 MiB; ends early if the client does."""
-        if "chunked" in self.headers.get("transfer-encoding", ""):
-            yield from self._chunked()
-            return
-        while self.unread:
-            block = self.rfile.read(min(self.unread, _BLOCK))
-            if not block:
-                self.unread = 0
-                self.close_connection = True
-                return
-            self.unread -= len(block)
-            yield block
+        return self._body
 
     def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] = {}) -> None:
         """A complete answer; with a HEAD request the body is only measured."""
@@ -60,7 +49,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         """Hand the request to the server's handler and leave the connection usable or closed."""
-        self.unread = int(self.headers.get("content-length") or 0)
+        self._body = self._blocks()
         with contextlib.suppress(ConnectionError):
             try:
                 self.server.respond(self)
@@ -84,27 +73,31 @@ class Exchange(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing: the sandbox keeps its own journal."""
 
-    def _chunked(self) -> Iterator[bytes]:
+    def _blocks(self) -> Iterator[bytes]:
+        if "chunked" not in self.headers.get("transfer-encoding", ""):
+            yield from self._exactly(int(self.headers.get("content-length") or 0))
+            return
         while size := int(self.rfile.readline().partition(b";")[0] or b"0", 16):
-            self.unread = size
-            while self.unread:
-                block = self.rfile.read(min(self.unread, _BLOCK))
-                self.unread -= len(block)
-                if not block:
-                    raise Dropped
-                yield block
+            yield from self._exactly(size)
             self.rfile.readline()
         self.rfile.readline()
 
+    def _exactly(self, size: int) -> Iterator[bytes]:
+        while size:
+            block = self.rfile.read(min(size, _BLOCK))
+            if not block:
+                self.close_connection = True
+                return
+            size -= len(block)
+            yield block
+
     def _drain(self) -> None:
-        if "transfer-encoding" in self.headers:
-            self.close_connection = True
-            return
-        if self.unread > _DRAINED:
-            self.close_connection = True
-            return
-        for _ in self.body():
-            pass
+        drained = 0
+        for block in self._body:
+            drained += len(block)
+            if drained > _DRAINED:
+                self.close_connection = True
+                return
 
 
 class _Server(ThreadingHTTPServer):

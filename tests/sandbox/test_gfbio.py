@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from sandbox import Sandbox
+from sandbox.gfbio_input import InputRefused, checked
 from sandbox.synthetic import result as synthetic
 from tests.conftest import SAMPLE
 
@@ -106,9 +107,9 @@ def test_errors_come_as_404_with_a_message(sandbox: Sandbox, garden: str) -> Non
         assert answer.text == f'  {{"error_code":404,"error_message":"{message}"}}'
 
 
-def test_an_input_over_100_mb_is_refused(sandbox: Sandbox, garden: str) -> None:
-    answer = of(sandbox, garden, b"<?xml" + b" " * 100_000_000)
-    assert answer.json()["error_message"] == "File larger than 100MB"
+def test_an_input_over_100_mb_is_refused() -> None:
+    with pytest.raises(InputRefused, match="File larger than 100MB"):
+        checked("plants", b"<?xml" + bytes(100_000_000), "text/xml")
 
 
 def test_an_archive_gives_an_archive(sandbox: Sandbox, garden: str) -> None:
