@@ -103,7 +103,7 @@ class Demo:
         self._run([sys.executable, "-m", "pipeline", "jobs"])
         say("what the service logged: the acknowledgement, GFBio at the relay, the job's end")
         for line in self._log.read_text().splitlines():
-            if any(word in line for word in ("/webhook", "job succeeded", "job failed", "/relay/")):
+            if any(word in line for word in ("/webhook", "job.succeeded", "job.failed", "/relay/")):
                 print(f"   {line}")
 
     def _show_source(self, source: str) -> None:
