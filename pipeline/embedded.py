@@ -104,7 +104,8 @@ def raise_unless_good(status: int, said: str, feeder: Feeder) -> None:
         raise JobFailed(Code.INVALID_INPUT, said)
     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
     message = f"the embedded transformer was ended {how}"
-    raise JobFailed(Code.TRANSFORMATION_FAILED, message, again=True)
+    cause = subprocess.CalledProcessError(status, COMMAND, stderr=said)
+    raise JobFailed(Code.TRANSFORMATION_FAILED, message, again=True) from cause
 
 
 def pipe(end: IO[bytes] | None) -> IO[bytes]:

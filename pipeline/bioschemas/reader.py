@@ -101,9 +101,10 @@ def blocks(document: Iterable[bytes]) -> Iterator[bytes]:
     gathered = bytearray()
     for piece in document:
         gathered += piece
-        while len(gathered) >= BLOCK:
-            yield bytes(gathered[:BLOCK])
-            del gathered[:BLOCK]
+        whole = len(gathered) - len(gathered) % BLOCK
+        for start in range(0, whole, BLOCK):
+            yield bytes(memoryview(gathered)[start : start + BLOCK])
+        del gathered[:whole]
     if gathered:
         yield bytes(gathered)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -150,6 +151,14 @@ def test_what_is_neither_is_refused_at_its_head(pieces: list[bytes], reason: str
     with pytest.raises(JobFailed, match=reason) as caught:
         recognise(iter(pieces))
     assert caught.value.code is Code.INVALID_INPUT
+
+
+def test_single_bytes_of_an_unfinished_head_take_no_long_time() -> None:
+    head = b"<!--" + b"x" * MAX_HEAD
+    begun = time.process_time()
+    with pytest.raises(JobFailed, match="no root element"):
+        recognise(bytes([byte]) for byte in head)
+    assert time.process_time() - begun < 5
 
 
 def test_errors_of_the_source_pass_through() -> None:
