@@ -30,6 +30,7 @@ class Running:
     url: str
     environment: dict[str, str]
     log: Path
+    application: str = "app:app"
     process: subprocess.Popen[bytes] | None = None
     session: requests.Session = field(default_factory=requests.Session)
 
@@ -38,7 +39,7 @@ class Running:
         with _readiness() as (address, ready):
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
+                    [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self.application],
                     cwd=ROOT,
                     env={**_bare_environment(), **self.environment, "NOTIFY_SOCKET": address},
                     stdout=log,
@@ -88,7 +89,11 @@ class Running:
 
 @contextmanager
 def running(
-    directory: Path, settings: Mapping[str, str], *, start: bool = True
+    directory: Path,
+    settings: Mapping[str, str],
+    *,
+    start: bool = True,
+    application: str = "app:app",
 ) -> Iterator[Running]:
     """A service with its state below ``directory``; ended, killed if need be, with the block."""
     port = free_port()
@@ -104,7 +109,9 @@ def running(
         **settings,
     }
     directory.mkdir(parents=True, exist_ok=True)
-    service = Running(f"http://127.0.0.1:{port}", environment, directory / "service.log")
+    service = Running(
+        f"http://127.0.0.1:{port}", environment, directory / "service.log", application
+    )
     if start:
         service.start()
     try:

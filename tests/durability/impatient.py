@@ -1,0 +1,49 @@
+"""The service as on a machine of its own, and with less patience, for tests that can't wait.
+
+``gunicorn … tests.durability.impatient:app``: its leases last a second, a retry comes at once, a
+stop waits for no job, and nobody can tell from its name whether it lives.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from functools import partial
+
+import pipeline.pool
+import pipeline.service
+from app import Application
+from pipeline.service import Service
+from pipeline.settings import Settings
+
+APPLICATION = "tests.durability.impatient:app"
+#: Seconds.
+LEASE = 1.0
+GRACE = 0.2
+
+
+class NoDelay(random.Random):
+    """Of all times until a retry the shortest."""
+
+    def uniform(self, a: float, b: float) -> float:  # noqa: ARG002
+        """The lower end."""
+        return a
+
+
+class Impatient(Service):
+    """A service that gives jobs ``GRACE`` seconds when it stops."""
+
+    def begin_stop(self, grace: float = GRACE) -> None:
+        """As every service, but sooner."""
+        super().begin_stop(min(grace, GRACE))
+
+
+def __getattr__(name: str) -> Application:
+    if name != "app":
+        raise AttributeError(name)
+    pipeline.pool.own_name = lambda: f"machine-{secrets.token_hex(4)}"
+    pipeline.service.Pool = partial(  # type: ignore[assignment, misc]
+        pipeline.pool.Pool, lease=LEASE, chance=NoDelay()
+    )
+    return Application(Impatient(Settings.from_environment(os.environ)))
