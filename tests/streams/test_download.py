@@ -254,8 +254,21 @@ def dripping_headers(connection: Connection) -> None:
         connection.send(b"x: y\r\n")
 
 
+def always_about_to_answer(connection: Connection) -> None:
+    connection.read_request()
+    while not connection.ending.is_set():
+        connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 @pytest.mark.parametrize(
-    "script", [silent_from_the_start, silent_in_the_body, dripping, dripping_headers]
+    "script",
+    [
+        silent_from_the_start,
+        silent_in_the_body,
+        dripping,
+        dripping_headers,
+        always_about_to_answer,
+    ],
 )
 @pytest.mark.parametrize("reason", [LeaseLost("paused"), Stopping("shutdown")])
 def test_a_download_that_blocks_ends_when_the_attempt_is_cut(

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, JobFailed
@@ -129,6 +129,7 @@ def test_a_json_object_passes_unchanged(document: bytes, size: int) -> None:
     assert b"".join(checked_json(pieces(document, size))) == document
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), VALUES), st.integers(1, 50), st.booleans())
 def test_whatever_json_can_say_passes(value: object, size: int, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
@@ -152,13 +153,14 @@ def test_a_result_cut_short_anywhere_never_looks_complete() -> None:
         assert len(seen) < max(length, 1)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.integers(0, len(DOCUMENT)), st.integers(0, 20))
 def test_a_mutated_document_is_judged_as_pythons_parser_does(
     inserted: bytes, at: int, removed: int
 ) -> None:
     document = DOCUMENT[:at] + inserted + DOCUMENT[at + removed :]
     try:
-        good = isinstance(json.loads(document.decode(), parse_constant=float.fromhex), dict)
+        good = isinstance(json.loads(document.decode(), parse_constant=int), dict)
     except ValueError:
         good = False
     if good:
