@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from pipeline.bioschemas import mapping
-from pipeline.bioschemas.distinct import Digests, Spool, Texts
+from pipeline.bioschemas.distinct import Digests, Spool, Vocabulary
 from pipeline.bioschemas.finding import encode, finder
 from pipeline.bioschemas.reader import Reader, blocks
 from pipeline.bioschemas.rows import Element, Path, Sources
@@ -51,7 +51,7 @@ class Dataset:
 
     def __init__(self, take_sample: Callable[[str], None]) -> None:
         self._metadata: Record = {}
-        self._few = [(row, Texts()) for row in mapping.UNIT]
+        self._few = [(row, Vocabulary()) for row in mapping.UNIT]
         self._spools = {row.becomes: Spool() for row in mapping.UNITS_OWN}
         self._finders = [
             *(finder(row, few.add, few.found.append) for row, few in self._few),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 BLOCK = 256 * 1024  # characters compressed at once
 
 
-class Texts:
+class Vocabulary:
     """A set of texts, for the few that come again and again; and a list of what was found."""
 
     def __init__(self) -> None:

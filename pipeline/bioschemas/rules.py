@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import takewhile
 from typing import Any
 
 Json = Any
@@ -57,7 +58,7 @@ def first_number(texts: list[str]) -> list[Json]:
 
 
 def description(texts: list[str]) -> list[Json]:
-    """The first, if any of them has 50 characters or more (GFBio: the same, oddly)."""
+    """The first, if one of them has 50 characters or more (GFBio: not the one that has them)."""
     return texts[:1] if any(len(text) >= SHORTEST_DESCRIPTION for text in texts) else []
 
 
@@ -78,7 +79,7 @@ def issued_or_modified(issued: list[str], modified: list[str]) -> list[Json]:
 
 def version(major: list[str], minor: list[str], modifier: list[str]) -> list[Json]:
     """``Major[.Minor[.Modifier]]``."""
-    parts = major[:1] + (minor[:1] + (modifier[:1] if minor else []) if major else [])
+    parts = [texts[0] for texts in takewhile(bool, (major, minor, modifier))]
     return [".".join(parts)] if parts else []
 
 
@@ -119,7 +120,7 @@ def persons(texts: list[str]) -> list[Json]:
 
 def collectors(texts: list[str]) -> list[Json]:
     """As ``persons``, without the pieces that are initials: their second character is a dot."""
-    if "," not in "".join(texts[:1]):
+    if "," not in texts[0]:
         return persons(texts)
     return [known for known in persons(texts) if known["name"][1:2] != "."]
 
@@ -174,8 +175,5 @@ def value(items: list[Json]) -> Json:
     """A bare value for one item, a list for several, none of them twice."""
     if len(items) == 1:
         return items[0]
-    distinct: list[Json] = []
-    for item in items:
-        if item not in distinct:
-            distinct.append(item)
+    distinct = list({repr(item): item for item in items}.values())
     return distinct[0] if len(distinct) == 1 else distinct

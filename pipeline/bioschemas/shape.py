@@ -62,7 +62,7 @@ def grow(root: Node, paths: Iterable[Path], namespace: str) -> None:
 def mark_text(node: Node, path: str) -> None:
     """The text at ``node`` goes into the record; if it is a preferred one, under both keys."""
     node.is_text, node.is_present = True, False
-    if path.endswith(PREFERRED) or PREFERRED in path:
+    if PREFERRED in path:
         node.also = path
         path = path.replace(PREFERRED, "")
     node.key = path

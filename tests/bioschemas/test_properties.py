@@ -104,8 +104,8 @@ def test_units_with_equal_values_take_no_memory() -> None:
 
 
 def test_units_with_values_of_their_own_take_little() -> None:
-    more = peak_of(12_000_000, alike=False) - peak_of(4_000_000, alike=False)
-    assert more < 8_000_000 / 20
+    more = peak_of(8_000_000, alike=False) - peak_of(4_000_000, alike=False)
+    assert more < 4_000_000 / 20
 
 
 def test_output_begins_before_the_input_ends() -> None:

@@ -161,6 +161,14 @@ def test_single_bytes_of_an_unfinished_head_take_no_long_time() -> None:
     assert time.process_time() - begun < 5
 
 
+def test_ten_thousands_of_different_roles_take_no_long_time() -> None:
+    roles = elements("Roles/Role", *map(str, range(40_000)))
+    begun = time.process_time()
+    owner = elements("Owners/Owner", "<Person/>" + roles)
+    assert b'"39999"' in b"".join(transform([abcd(metadata=owner).encode()]))
+    assert time.process_time() - begun < 3
+
+
 def test_errors_of_the_source_pass_through() -> None:
     def broken() -> Iterator[bytes]:
         yield WHOLE[:40].encode()
