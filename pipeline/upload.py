@@ -20,7 +20,7 @@ from pipeline.s3 import S3, Head, Place, S3Error, head, insist, object_id_of, up
 #: S3: a multipart upload has at most that many parts.
 MAX_PARTS = 10_000
 
-#: Bytes a part begins with.
+#: Bytes the first part begins with, so that a small result costs little.
 _FIRST_SIZE = 256 * 1024
 #: What a completion that is repeated hears when the first one had worked.
 _COMPLETED_BEFORE = ("InvalidPart", "NoSuchUpload")
@@ -156,7 +156,9 @@ class _Window:
         self._collect(0)
         while not self._free and len(self._sending) > self._concurrency:
             self._collect(self._to.attempt.seconds_left())
-        return self._free.pop() if self._free else bytearray()
+        if self._free:
+            return self._free.pop()
+        return bytearray(self._part_size if self._count else min(_FIRST_SIZE, self._part_size))
 
     def _collect(self, seconds: float) -> None:
         """Take back what was stored, waiting for some of it; raises what went wrong with it."""
@@ -166,9 +168,9 @@ class _Window:
 
 
 def _put_into(part: bytearray, at: int, taken: memoryview, part_size: int) -> None:
-    """Write ``taken`` at ``at``; a part grows by doubling, so that a small result stays small."""
-    while len(part) < at + len(taken):
-        part.extend(bytes(min(max(len(part), _FIRST_SIZE), part_size - len(part))))
+    """Write ``taken`` at ``at`` into a part, which grows to its full size if it must."""
+    if len(part) < at + len(taken):
+        part.extend(bytes(part_size - len(part)))
     with memoryview(part) as target:
         target[at : at + len(taken)] = taken
 
