@@ -9,14 +9,19 @@ from __future__ import annotations
 import hmac
 import json
 import os
+import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import structlog
 from bottle import Bottle, HTTPResponse, request
+from gunicorn.http.errors import ParseException
 
 from pipeline import __version__, callback
+from pipeline.attempt import Attempt
 from pipeline.bioschemas import Kind
 from pipeline.errors import Code, JobError
 from pipeline.hook import Hook, HookRefused, parse_hook
@@ -28,8 +33,9 @@ from pipeline.settings import Settings
 from pipeline.status import HEADERS as STATUS_HEADERS
 from pipeline.status import authorised, status_page
 
-#: Bytes of a hook's body.
+#: Bytes of a hook's body, and seconds until it is here.
 MAX_BODY = 1024 * 1024
+BODY_SECONDS = 10.0
 
 _REFUSALS = {
     "unauthorized": 401,
@@ -86,7 +92,7 @@ def webhook(service: Service) -> HTTPResponse:
     """Take a hook: check who calls and what, put it into the journal, wake the pool."""
     try:
         _check_caller(service.settings)
-        hook = parse_hook(_body())
+        hook = parse_hook(_body(service))
         _check_secret(service.settings, hook)
         word, answer = _accept(service, hook)
     except HookRefused as refusal:
@@ -107,17 +113,33 @@ def _check_caller(settings: Settings) -> None:
         raise HookRefused("unauthorized", "the bearer token is missing or wrong")
 
 
-def _body() -> bytes:
-    """The request's body; raises ``HookRefused`` if it is too large, or broken off."""
+def _body(service: Service) -> bytes:
+    """The request's body; ``HookRefused`` if it is too large, broken, or not here in time."""
     if max(request.content_length, 0) > MAX_BODY:
-        raise HookRefused("payload_too_large", f"the body is larger than {MAX_BODY} bytes")
+        raise _too_large()
+    attempt = Attempt(BODY_SECONDS)
     try:
-        body: bytes = request.environ["wsgi.input"].read(MAX_BODY + 1)
-    except OSError as error:
+        with service.watch.over(attempt), attempt.aborting(partial(_hang_up, request.environ)):
+            body: bytes = request.environ["wsgi.input"].read(MAX_BODY + 1)
+            attempt.check()
+    except JobError as error:
+        message = f"the body was not here within {BODY_SECONDS:g} seconds"
+        raise HookRefused("invalid_json", message) from error
+    except (OSError, ParseException) as error:
         raise HookRefused("invalid_json", "the body broke off") from error
     if len(body) > MAX_BODY:
-        raise HookRefused("payload_too_large", f"the body is larger than {MAX_BODY} bytes")
+        raise _too_large()
     return body
+
+
+def _hang_up(environ: dict[str, Any]) -> None:
+    """Read no more of a request, in whatever thread somebody waits for it."""
+    with suppress(OSError):
+        environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
+
+
+def _too_large() -> HookRefused:
+    return HookRefused("payload_too_large", f"the body is larger than {MAX_BODY} bytes")
 
 
 def _check_secret(settings: Settings, hook: Hook) -> None:

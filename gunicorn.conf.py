@@ -30,17 +30,17 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_dir)
 
 bind = f"{_settings.server_host}:{_settings.service_port}"
 workers = _settings.web_concurrency
-worker_class = "gthread"
-# GFBio fetches twice for each job; the rest is there so that relays in progress and clients that
-# send a byte a second never keep a hook or a probe waiting.
+worker_class = "pipeline.web_worker.WebWorker"
+# GFBio fetches twice for each job; the rest answers hooks, probes and what strangers ask.
 threads = 2 * _settings.worker_threads + 64
-worker_connections = 1000
+# With what the jobs have open, below the 1024 descriptors that a process usually may have.
+worker_connections = 512
 keepalive = 5
 timeout = 60
 graceful_timeout = 30
 limit_request_line = 4094
 limit_request_fields = 50
-limit_request_field_size = 8190
+limit_request_field_size = 4094
 worker_tmp_dir = str(_settings.temp_dir)
 # One path for all instances of a user, and an error on a read-only root.
 control_socket_disable = True
