@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -123,29 +124,58 @@ def _error_body(response: requests.Response) -> bytes:
 def _checked(
     response: requests.Response, source: Source, attempt: Attempt, max_bytes: int | None
 ) -> Iterator[bytes]:
-    """The body's blocks, each handed on when the next one is there and the last when all is."""
+    """The body's blocks; the last one only if all of it is the source's."""
     announced = _announced(response, source)
     _limit(announced, max_bytes)
-    digest = hashlib.sha256()
-    length = 0
+    blocks = _counted(_blocks(response), announced, attempt, max_bytes)
+    if source.sha256 is not None:
+        blocks = _hashed(blocks, source.sha256)
+    return _held_back(blocks)
+
+
+def _held_back(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Each block once the next one is there, the last one once ``blocks`` has ended well."""
     held = b""
-    for block in _blocks(response):
+    for block in blocks:
+        if held:
+            yield held
+        held = block
+    if held:
+        yield held
+
+
+def _hashed(blocks: Iterator[bytes], wanted: str) -> Iterator[bytes]:
+    """``blocks``, which must have the SHA-256 ``wanted`` in the end.
+
+    A thread computes it (hashlib lets go of the GIL) while the block is passed on.
+    """
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor(1, thread_name_prefix="sha256") as thread:
+        hashing = thread.submit(digest.update, b"")
+        for block in blocks:
+            hashing.result()
+            hashing = thread.submit(digest.update, block)
+            yield block
+        hashing.result()
+    if digest.hexdigest() != wanted:
+        raise _failed("what came has not the source's SHA-256", again=True)
+
+
+def _counted(
+    blocks: Iterator[bytes], announced: int, attempt: Attempt, max_bytes: int | None
+) -> Iterator[bytes]:
+    """``blocks``, which must have ``announced`` bytes in the end (0: any number)."""
+    length = 0
+    for block in blocks:
         attempt.check()
         length += len(block)
         _limit(length, max_bytes)
         if announced and length > announced:
             raise _failed("more bytes came than the source has", again=True)
-        digest.update(block)
-        if held:
-            yield held
-        held = block
+        yield block
     attempt.check()
     if length < announced:
         raise _failed(f"it broke off after {length} of {announced} bytes", again=True)
-    if source.sha256 not in (None, digest.hexdigest()):
-        raise _failed("what came has not the source's SHA-256", again=True)
-    if held:
-        yield held
 
 
 def _blocks(response: requests.Response) -> Iterator[bytes]:
