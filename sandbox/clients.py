@@ -1,4 +1,4 @@
-"""S3 clients: for the users of the sandbox and for its own store."""
+"""S3 clients, path-style, that try once: for the sandbox's users and for its own store."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 _building = threading.Lock()
 
 
-def s3_client(endpoint: str, region: str, access_key: str, secret_key: str) -> S3Client:
-    """A path-style client that tries once and adds no checksums.
-
-    The descriptions of S3 are read once for all clients: that is most of what one costs.
-    """
+def s3_client(
+    endpoint: str, region: str, access_key: str, secret_key: str, *, hashes_bodies: bool = True
+) -> S3Client:
+    """A client that signs its requests, with a hash of their bodies or without."""
     config = Config(
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": "path", "payload_signing_enabled": hashes_bodies},
         retries={"total_max_attempts": 1},
         max_pool_connections=64,
         request_checksum_calculation="when_required",
@@ -40,4 +39,5 @@ def s3_client(endpoint: str, region: str, access_key: str, secret_key: str) -> S
 
 @cache
 def _session() -> boto3.session.Session:
+    # The descriptions of S3 are read once for all clients: that is most of what one costs.
     return boto3.session.Session()

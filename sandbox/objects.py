@@ -33,10 +33,11 @@ class Objects:
     ) -> objects_pb2.CreateObjectResponse:
         """CreateObject: INITIALIZING until its content is uploaded."""
         parent = parent_of(request, world, token)
-        links = [_link(r.internal) for r in request.relations if r.HasField("internal")]
-        for link in links:
-            world.demand(token, link.resource_id, Right.READ)
+        related = [r.internal for r in request.relations if r.HasField("internal")]
+        for relation in related:
+            world.demand(token, relation.resource_id, Right.READ)
         with world.changed:
+            links = [_link(world, relation) for relation in related]
             check(request, parent)
             resource = Resource(message(world, token, request, parent), OBJECT, links=links)
             self._add(resource, parent)
@@ -238,13 +239,10 @@ class Objects:
         return self._world.resources[object_id]
 
 
-def _link(relation: models.InternalRelation) -> Link:
-    return Link(
-        relation.resource_id,
-        relation.resource_variant,
-        relation.defined_variant,
-        relation.direction,
-    )
+def _link(world: World, relation: models.InternalRelation) -> Link:
+    # Aruna 2.0.4 looks up what the other resource is, whatever the request says.
+    variant = world.resources[relation.resource_id].variant
+    return Link(relation.resource_id, variant, relation.defined_variant, relation.direction)
 
 
 def _mirror(world: World, resource: Resource, link: Link) -> None:

@@ -21,6 +21,9 @@ from sandbox.things import Content, Resource, Right
 from sandbox.webserver import Exchange
 from sandbox.world import World
 
+#: Parameters that make another operation of a GET or PUT.
+_ELSEWHERE = {"acl", "tagging"}
+
 
 class DataProxy:
     """Answers S3 requests. Signatures are verified, rights are those of Aruna's tokens."""
@@ -65,8 +68,11 @@ class DataProxy:
         }
         if request.exchange.command == "POST" and "uploads" in request.query:
             return "create_multipart", self._writing.create_multipart
-        if not request.place.key or (request.exchange.command, upload) not in chosen:
-            raise s3_error(501, "NotImplemented", "The sandbox does not implement this")
+        copies = "x-amz-copy-source" in request.exchange.headers
+        if copies or not request.place.key or _ELSEWHERE & set(request.query):
+            raise _not_implemented()
+        if (request.exchange.command, upload) not in chosen:
+            raise _not_implemented()
         return chosen[request.exchange.command, upload]
 
     def _get(self, request: S3Request) -> Reply:
@@ -158,6 +164,10 @@ def _checksums(content: Content) -> dict[str, str]:
 
 def _is_metadata(kv: models.KeyValue) -> bool:
     return bool(kv.key.startswith("x-amz-meta-"))
+
+
+def _not_implemented() -> Answered:
+    return s3_error(501, "NotImplemented", "The sandbox does not implement this")
 
 
 def _unknown_object() -> Answered:

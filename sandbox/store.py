@@ -33,12 +33,8 @@ class Store:
         )
         self._thread.start()
         self._bucket = f"sandbox-{new_ulid().lower()}"
-        self._client = s3_client(
-            f"http://127.0.0.1:{self._server.port}",
-            "us-east-1",
-            "sandbox",
-            "sandbox",
-        )
+        endpoint = f"http://127.0.0.1:{self._server.port}"
+        self._client = s3_client(endpoint, "us-east-1", "any", "any", hashes_bodies=False)
         self._client.create_bucket(Bucket=self._bucket)
 
     def save(self, content: IO[bytes]) -> str:
