@@ -45,9 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     except JobFailed as exc:
         return fail(exc.message)
     except BrokenPipeError:
-        # Nobody reads on: Python would complain once more when it flushes at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise  # the same for all commands: dealt with where they are called
     except OSError as exc:
         return fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
     return 0

@@ -145,6 +145,6 @@ class Reader:
         if self._follower is None:
             return
         if at - self._follower.record_start > MAX_UNIT:
-            raise invalid(f"A unit is longer than {MAX_UNIT} bytes", self._parser)
+            raise invalid(f"A unit, or the metadata, is longer than {MAX_UNIT} bytes", self._parser)
         if self._follower.depth > MAX_DEPTH:
             raise invalid(f"More than {MAX_DEPTH} elements are open at once", self._parser)

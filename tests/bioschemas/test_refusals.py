@@ -90,9 +90,9 @@ def endless(start: str, repeated: str) -> Iterator[bytes]:
     [
         ("<DataSet><!--", "endless ", "tag or comment"),
         ("<DataSet x='", "endless ", "tag or comment"),
-        ("<DataSet><Units><Unit><KindOfUnit>", "endless ", "unit is longer"),
-        ("<DataSet><Units><Unit>", "<KindOfUnit>x</KindOfUnit><y/>", "unit is longer"),
-        ("<DataSet>", "<DatasetGUID>x</DatasetGUID>", "unit is longer"),
+        ("<DataSet><Units><Unit><KindOfUnit>", "endless ", "metadata, is longer"),
+        ("<DataSet><Units><Unit>", "<KindOfUnit>x</KindOfUnit><y/>", "metadata, is longer"),
+        ("<DataSet>", "<DatasetGUID>x</DatasetGUID>", "metadata, is longer"),
         ("<DataSet>", "<Deep>", "elements are open"),
     ],
 )
