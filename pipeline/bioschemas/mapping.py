@@ -155,6 +155,7 @@ COORDINATES = Element(
     "Gathering/SiteCoordinateSets/SiteCoordinates/CoordinatesLatLong",
     ("LatitudeDecimal", "LongitudeDecimal", "SpatialDatum"),
 )
+
 BIO_SAMPLE = Thing(
     "BioSample",
     (

@@ -80,7 +80,15 @@ def parse(parser: expat.XMLParserType, block: bytes, *, last: bool = False) -> N
         what = "The document is cut off" if last else "The document is not well-formed XML"
         raise invalid(f"{what}: {reason}", parser) from exc
     except (LookupError, ValueError) as exc:
+        if raised_in_handler(exc):
+            raise
         raise invalid("The document has an encoding that cannot be read", parser) from exc
+
+
+def raised_in_handler(exc: Exception) -> bool:
+    """Whether ``exc`` is an error of our own, not one of finding or using the encoding."""
+    trace = exc.__traceback__
+    return not isinstance(exc, UnicodeError) and trace is not None and trace.tb_next is not None
 
 
 def abcd_namespace(name: str, parser: expat.XMLParserType) -> str:

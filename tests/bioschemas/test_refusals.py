@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from pipeline.bioschemas import Kind, reader, recognise, transform
+from pipeline.bioschemas.dataset import Dataset
 from pipeline.bioschemas.recognise import MAX_HEAD
 from pipeline.errors import Code, JobFailed
 from tests.bioschemas.documents import ABCD, abcd, elements
@@ -51,10 +52,22 @@ def test_malformed_documents(text: str, place: str) -> None:
     assert place in refusal([text.encode()])
 
 
-@pytest.mark.parametrize("encoding", ["utf-7", "shift_jis", "none-such", "rot13", "undefined"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-7", "shift_jis", "none-such", "rot13", "undefined", "punycode"]
+)
 def test_encodings_that_cannot_be_read(encoding: str) -> None:
     text = f'<?xml version="1.0" encoding="{encoding}"?>{WHOLE}'
-    assert "encoding" in refusal([text.encode()])
+    for mark in (b"", b"\xef\xbb\xbf"):
+        assert "encoding" in refusal([mark + text.encode()])
+
+
+def test_an_error_of_our_own_is_not_the_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_unit: object, _record: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(Dataset, "add_unit", broken)
+    with pytest.raises(KeyError):
+        list(transform([WHOLE.encode()]))
 
 
 @pytest.mark.parametrize(
