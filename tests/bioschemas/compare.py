@@ -120,7 +120,7 @@ class Comparison:
     def _items(self, ours: list[Json], theirs: list[Json], path: str) -> Iterator[Difference]:
         start = 0
         for item in theirs:
-            if nameless(item):
+            if nameless(item) and item not in ours:
                 yield Difference(path, f"missing in ours: {item!r}", "made of an empty text")
                 continue
             place = self._find(ours, item, start, path)
