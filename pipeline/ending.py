@@ -6,6 +6,7 @@ The decision is a value of what failed and how often, made apart from the loop t
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import structlog
 
@@ -30,10 +31,13 @@ def backoff(attempts: int, most: float, chance: random.Random) -> float:
     return chance.uniform(0, min(most, BACKOFF_BASE * 2 ** min(attempts, 30)))
 
 
-def attempt(claim: Claim, chance: random.Random) -> None:
-    """Run one attempt of a job and write down in the journal what came of it."""
+def attempt(claim: Claim, chance: random.Random, stopping: Callable[[], bool]) -> None:
+    """Run one attempt of a job and write down in the journal what came of it.
+
+    ``stopping`` says whether this process is about to end.
+    """
     try:
-        _attempt(claim, chance)
+        _attempt(claim, chance, stopping)
     except JournalUnavailable:
         claim.peers.metrics.journal_errors.inc()
         log.error("attempt.abandoned", why="the journal can't be written; the lease will end")
@@ -42,7 +46,7 @@ def attempt(claim: Claim, chance: random.Random) -> None:
         claim.peers.journal.release(claim.job.id, claim.lease)
 
 
-def _attempt(claim: Claim, chance: random.Random) -> None:
+def _attempt(claim: Claim, chance: random.Random, stopping: Callable[[], bool]) -> None:
     try:
         _told(claim, job.run(claim))
     except Stopping:
@@ -50,7 +54,7 @@ def _attempt(claim: Claim, chance: random.Random) -> None:
     except NotYet as condition:
         _wait(claim, condition)
     except JobFailed as failure:
-        _failed(claim, failure, chance)
+        _failed(claim, failure, chance, stopping=stopping())
     except (Interrupted, JournalUnavailable):
         raise
     except Exception as error:
@@ -58,7 +62,7 @@ def _attempt(claim: Claim, chance: random.Random) -> None:
         log.exception("attempt.defect")
         defect = JobFailed(Code.INTERNAL_ERROR, "the service made a mistake", again=True)
         defect.__cause__ = error
-        _failed(claim, defect, chance)
+        _failed(claim, defect, chance, stopping=stopping())
 
 
 def _told(claim: Claim, told: Job) -> None:
@@ -102,9 +106,9 @@ def _wait(claim: Claim, condition: NotYet) -> None:
     log.info("job.waiting", why=condition.message, seconds=round(condition.after, 1))
 
 
-def _failed(claim: Claim, failure: JobFailed, chance: random.Random) -> None:
-    if claim.attempt.is_cut_by(Stopping):
-        # A stopping process answers no relay, so what failed now says nothing about the source.
+def _failed(claim: Claim, failure: JobFailed, chance: random.Random, *, stopping: bool) -> None:
+    if claim.attempt.is_cut_by(Stopping) or (stopping and failure.again):
+        # A stopping process answers no relay, so what fails now says nothing about the source.
         _release(claim)
     elif failure.code in (Code.INVALID_SECRET, Code.CALLBACK_FAILED) and not failure.again:
         _end(claim, failure)

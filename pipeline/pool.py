@@ -150,7 +150,7 @@ class Pool:
         job = claim.job
         context = job_context(claim.hook, job_id=job.id, attempt=job.attempt + 1)
         with self._held(claim), self._watch.over(claim.attempt), context:
-            ending.attempt(claim, self._chance)
+            ending.attempt(claim, self._chance, self._stopping.is_set)
 
     @contextmanager
     def _held(self, claim: Claim) -> Iterator[None]:
