@@ -10,10 +10,10 @@ import os
 import random
 import secrets
 from functools import partial
+from unittest.mock import patch
 
-import pipeline.pool
-import pipeline.service
 from app import Application
+from pipeline.pool import Pool
 from pipeline.service import Service
 from pipeline.settings import Settings
 
@@ -42,8 +42,6 @@ class Impatient(Service):
 def __getattr__(name: str) -> Application:
     if name != "app":
         raise AttributeError(name)
-    pipeline.pool.own_name = lambda: f"machine-{secrets.token_hex(4)}"
-    pipeline.service.Pool = partial(  # type: ignore[assignment, misc]
-        pipeline.pool.Pool, lease=LEASE, chance=NoDelay()
-    )
+    patch("pipeline.pool.own_name", lambda: f"machine-{secrets.token_hex(4)}").start()
+    patch("pipeline.service.Pool", partial(Pool, lease=LEASE, chance=NoDelay())).start()
     return Application(Impatient(Settings.from_environment(os.environ)))
