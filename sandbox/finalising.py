@@ -13,6 +13,7 @@ from sandbox.things import Content, Resource
 from sandbox.webserver import Exchange
 from sandbox.world import World
 
+#: Seconds.
 _SPACE_EVERY = 0.1
 
 

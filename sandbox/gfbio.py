@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from xml.parsers import expat
 
+from pipeline.bioschemas import transform, transform_archive
+from pipeline.errors import JobFailed
 from sandbox import synthetic
 from sandbox.gfbio_input import Input, InputRefused, checked, fetch
 from sandbox.points import Points
@@ -217,9 +219,6 @@ def _check_transformation(query: dict[str, str]) -> None:
 
 
 def _transformed(content: bytes, *, zipped: bool) -> bytes | None:
-    from pipeline.bioschemas import transform, transform_archive
-    from pipeline.errors import JobFailed
-
     try:
         return b"".join((transform_archive if zipped else transform)(_blocks(content)))
     except JobFailed:

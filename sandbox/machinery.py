@@ -45,10 +45,11 @@ class Machinery:
         self._gateway = WebServer(Gateway(api, points).respond, host=host, port=ports.gateway)
         self._s3 = WebServer(self._proxy.respond, host=host, port=ports.s3)
         self._gfbio = WebServer(self.gfbio.respond, host=host, port=ports.gfbio)
-        self.grpc_url = f"http://{host}:{self._grpc.port}"
-        self.gateway_url = f"http://{host}:{self._gateway.port}"
-        self.s3_url = self.world.s3_url = f"http://{host}:{self._s3.port}"
-        self.gfbio_url = f"http://{host}:{self._gfbio.port}/api"
+        name = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
+        self.grpc_url = f"http://{name}:{self._grpc.port}"
+        self.gateway_url = f"http://{name}:{self._gateway.port}"
+        self.s3_url = self.world.s3_url = f"http://{name}:{self._s3.port}"
+        self.gfbio_url = f"http://{name}:{self._gfbio.port}/api"
 
     def stop(self) -> None:
         """Let everything that waits go on to its end, and deliver no more hooks."""

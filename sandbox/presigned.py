@@ -14,6 +14,7 @@ from sandbox.world import World
 #: Aruna 2.0.4 signs with this region and accepts any.
 REGION = "RegionOne"
 
+#: Seconds.
 _WEEK = 7 * 24 * 3600
 #: What Aruna leaves as it is in a key's URL; the signature is made over the fully encoded one.
 _RAW = "/!*'()-._~"

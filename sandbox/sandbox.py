@@ -24,6 +24,7 @@ from sandbox.things import OBJECT, Credentials, Right, Token
 from sandbox.ulid import new_ulid
 from sandbox.uploading import Uploader
 
+#: Seconds.
 _LOOK_OUTSIDE_EVERY = 0.1
 
 
@@ -112,10 +113,10 @@ class Sandbox:
     ) -> str:
         """An API token: personal, or for one project; ``expires_in`` seconds."""
         owner = user or self.owner
-        expires = int(time.time() + expires_in)
-        return self._world.issue_token(owner.id, project_id=project, right=right, expires=expires)[
-            1
-        ]
+        _, text = self._world.issue_token(
+            owner.id, project_id=project, right=right, expires=int(time.time() + expires_in)
+        )
+        return text
 
     def create_project(self, name: str, *, user: User | None = None) -> str:
         """A new project: its id. Its name is its bucket's."""

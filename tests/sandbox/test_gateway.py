@@ -195,6 +195,19 @@ def test_hooks_are_listed_with_their_token_in_clear(gateway: Gateway) -> None:
     assert gateway.ask("GET", "/v2/hooks/owner/").json() == {"infos": []}
 
 
+def test_a_user_can_do_all_that_is_annotated_over_rest(gateway: Gateway) -> None:
+    body = {"name": "plants.xml", "dataClass": "DATA_CLASS_PUBLIC", "projectId": gateway.project}
+    made = gateway.ask("POST", "/v2/objects", body).json()["object"]
+    added = {"key": "a", "value": "1", "variant": "KEY_VALUE_VARIANT_LABEL"}
+    path = f"/v2/objects/{made['id']}"
+    assert gateway.ask("POST", path, {"addKeyValues": [added]}).status_code == 200
+    assert gateway.ask("GET", path).json()["object"]["keyValues"] == [added]
+    hierarchy = gateway.ask("GET", f"/v2/relations/{gateway.project}/hierarchy").json()
+    assert hierarchy["project"]["objectChildren"] == [made["id"]]
+    assert gateway.ask("DELETE", path).status_code == 200
+    assert gateway.sandbox.objects_in(gateway.project) == []
+
+
 def test_proto_names_are_taken_too(gateway: Gateway) -> None:
     body = {
         "name": "n",
