@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import http.client
-import ipaddress
 import re
 import socket
 import ssl
@@ -37,6 +36,7 @@ from urllib3.util.connection import create_connection
 from urllib3.util.ssl_ import create_urllib3_context
 
 from pipeline.errors import Code, JobFailed
+from pipeline.hosts import is_listed, is_public
 
 #: Seconds until a connection is there; seconds without a byte on it.
 CONNECT_TIMEOUT = 10
@@ -47,20 +47,6 @@ _SEND_SIZE = 1 << 20
 #: What parsers of URLs understand differently.
 _AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
 _PORTS = {"http": 80, "https": 443}
-#: What ``ipaddress`` of Python 3.11 calls global though no public service lives there.
-_NOT_PUBLIC = [
-    ipaddress.ip_network(network)
-    for network in (
-        "192.0.0.0/24",  # protocol assignments
-        "192.88.99.0/24",  # 6to4 relays
-        "2001::/32",  # Teredo: an IPv4 address in disguise
-        "2002::/16",  # 6to4: the same
-        "3fff::/20",  # documentation
-    )
-]
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
@@ -92,14 +78,14 @@ class Addresses:
 
     def lists(self, host: str, port: int) -> bool:
         """Whether ``allowed_hosts`` names that host."""
-        return any(_matches(entry, host.lower(), port) for entry in self.allowed_hosts)
+        return is_listed(host, port, self.allowed_hosts)
 
     def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of ``host``, all permitted; raises ``JobFailed`` or ``gaierror``."""
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         any_address = self.insecure or self.lists(host, port)
-        if not any_address and not all(_is_public(address) for address in addresses):
+        if not any_address and not all(is_public(address) for address in addresses):
             raise _refused(f"the host {_shown(host)} has an address that is not public")
         return addresses
 
@@ -303,37 +289,6 @@ def _shut_down(sock: socket.socket) -> None:
     with suppress(OSError):
         # Not SSLSocket's own: that one takes the TLS layer away from a thread that is reading.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-def _matches(entry: str, host: str, port: int) -> bool:
-    """Whether a host (lower case, no brackets) and its port are what the entry of a list names."""
-    name, wanted_port = _host_and_port(entry.lower())
-    if wanted_port not in (None, port):
-        return False
-    return host.endswith(name[1:]) if name.startswith("*.") else host == name
-
-
-def _host_and_port(entry: str) -> tuple[str, int | None]:
-    if entry.count(":") > 1 and not entry.startswith("["):
-        return entry, None
-    name, _, port = entry.rpartition(":")
-    if name and port.isdecimal():
-        return name.strip("[]"), int(port)
-    return entry.strip("[]"), None
-
-
-def _is_public(text: str) -> bool:
-    address: Address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return _is_public(str(address.ipv4_mapped))
-        if address not in _GLOBAL_UNICAST:
-            return False
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not any(address in network for network in _NOT_PUBLIC)
-    )
 
 
 def _shown(host: str) -> str:

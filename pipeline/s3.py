@@ -1,17 +1,11 @@
 """Aruna's data proxy over S3: where an object lies, who asks, and what an answer means.
 
-The client is boto3's, built from nothing but its arguments; what it wants to send goes through
-``pipeline.addresses`` instead of botocore's own connections. Foreign exceptions hold URLs: they
-end here.
+Foreign exceptions hold URLs: they end here.
 """
 
 from __future__ import annotations
 
-import functools
-import io
-import os
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,20 +13,13 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import botocore.session
 import urllib3
-from botocore.awsrequest import AWSResponse
-from botocore.config import Config
-from botocore.configprovider import (
-    BOTOCORE_DEFAUT_SESSION_VARIABLES,
-    ConfigValueStore,
-    ConstantProvider,
-)
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from pipeline.addresses import Addresses, Connections
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
+from pipeline.s3_client import new_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,14 +29,9 @@ _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: Seconds between two looks for an object that the data proxy does not know yet, and in all.
 _KNOWN_PAUSES = (0.05, 1.0)
 _KNOWN_PATIENCE = 60.0
-#: Bytes an answer may have, spaces included, and bytes of it read at a time.
-_ANSWER_LIMIT = 1 << 20
-_ANSWER_PIECE = 1 << 16
 _AGAIN_STATUSES = (408, 429)
 _AGAIN_CODES = ("InvalidObjectState", "RequestTimeout")
 _CREDENTIAL_REGION = 2
-#: Botocore's sessions build one client at a time.
-_BUILDING = threading.Lock()
 #: Connections kept open for one job.
 _CONNECTIONS = 100
 
@@ -133,9 +115,14 @@ def place_of(download_url: str) -> Place:
 def s3_client(place: Place, access_key: str, secret_key: str, addresses: Addresses) -> Iterator[S3]:
     """A client for one job that goes only where ``addresses`` permits."""
     connections = Connections(addresses, maxsize=_CONNECTIONS)
-    client = _client(place, access_key, secret_key)
-    send: Callable[..., Any] = functools.partial(_send, connections)
-    client.meta.events.register("before-send.s3", send)
+    client = new_client(
+        connections,
+        endpoint=place.endpoint,
+        region=place.region,
+        access_key=access_key,
+        secret_key=secret_key,
+        path_style=place.path_style,
+    )
     try:
         yield S3(client, connections)
     finally:
@@ -231,68 +218,6 @@ def _ask(
     except (BotoCoreError, urllib3.exceptions.HTTPError, OSError) as exc:
         raise S3Error(0, "NoAnswer") from exc
     return cast(dict[str, Any], answer)
-
-
-def _send(connections: Connections, request: Any, **_event: Any) -> AWSResponse:
-    """Send an ``AWSPreparedRequest``. Botocore takes what its before-send hook gives as answer."""
-    url = urlsplit(request.url)
-    answer = connections.connection_from_url(request.url).urlopen(
-        request.method,
-        f"{url.path}?{url.query}" if url.query else url.path,
-        body=request.body,
-        headers=request.headers,
-        redirect=False,
-        preload_content=False,
-        decode_content=False,
-    )
-    content = bytearray()
-    with answer:
-        for piece in answer.stream(_ANSWER_PIECE):
-            content += piece
-            if len(content) > _ANSWER_LIMIT:
-                raise urllib3.exceptions.HTTPError("an answer without end")
-    body = urllib3.HTTPResponse(io.BytesIO(content.lstrip()), preload_content=False)
-    return AWSResponse(request.url, answer.status, cast(Any, answer.headers), body)
-
-
-def _client(place: Place, access_key: str, secret_key: str) -> S3Client:
-    with _BUILDING:
-        client = _session().create_client(
-            "s3",
-            region_name=place.region,
-            endpoint_url=place.endpoint,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=_config(place),
-        )
-    return cast("S3Client", client)
-
-
-@functools.cache
-def _session() -> botocore.session.Session:
-    """Botocore's models, loaded once for each process; of AWS variables and files it knows none."""
-    session = botocore.session.Session()
-    defaults = {name: entry[2] for name, entry in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()}
-    defaults |= {"config_file": os.devnull, "credentials_file": os.devnull}
-    session.register_component(
-        "config_store",
-        ConfigValueStore({name: ConstantProvider(value) for name, value in defaults.items()}),
-    )
-    return session
-
-
-def _config(place: Place) -> Config:
-    return Config(
-        signature_version="s3v4",
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        parameter_validation=True,
-        s3={
-            "addressing_style": "path" if place.path_style else "virtual",
-            "payload_signing_enabled": not place.endpoint.startswith("https:"),
-        },
-    )
 
 
 def _is_path_style(host: str) -> bool:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from pipeline import addresses
 from pipeline.attempt import Attempt
+from pipeline.hosts import is_public
 
 #: Stands for a public address in these tests; 127.0.0.1 stays the private one it is.
 PUBLIC = "127.0.0.2"
@@ -61,8 +62,9 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
 @pytest.fixture
 def public_loopback(monkeypatch: pytest.MonkeyPatch) -> str:
     """An address of this machine that counts as public."""
-    real = addresses._is_public
-    monkeypatch.setattr(addresses, "_is_public", lambda text: text == PUBLIC or real(text))
+    monkeypatch.setattr(
+        "pipeline.addresses.is_public", lambda text: text == PUBLIC or is_public(text)
+    )
     return PUBLIC
 
 

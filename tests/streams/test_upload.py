@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline import s3 as s3_module
+from pipeline import s3_client as s3_client_module
 from pipeline import upload as upload_module
 from pipeline.addresses import Addresses
 from pipeline.attempt import Attempt
@@ -410,7 +411,7 @@ def test_the_keys_of_the_hook_and_the_urls_region_sign(
         "ALL_PROXY": "http://127.0.0.1:9/",
     }.items():
         monkeypatch.setenv(name, value)
-    s3_module._session.cache_clear()
+    s3_client_module._session.cache_clear()
     place = place_of(url)
     with s3_client(place, "of-the-hook", "secret", Addresses(insecure=True)) as s3:
         put_up(blocks(RESULT[:PART]), s3, place, attempt)
