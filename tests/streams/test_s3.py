@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -105,6 +106,23 @@ def test_a_virtual_hosted_bucket_is_spoken_to_by_its_name(
     with s3_client(place, "a", "s", Addresses(("*.s3.example",), insecure=True)) as s3:
         assert head(s3, place, attempt) == Head(OBJECT_ID, 0)
     assert storage.headers[0]["Host"] == f"project.s3.example:{storage.port}"
+
+
+def test_an_endpoint_with_anothers_certificate_is_not_spoken_to(
+    tls: ssl.SSLContext, lookups: Lookups, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_module, "_PAUSES", ())
+    lookups["stranger.example"] = lookups["source.example"] = [["127.0.0.1"]]
+    with storing(tls) as storage:
+        for name, is_genuine in (("source", True), ("stranger", False)):
+            place = Place(f"https://{name}.example:{storage.port}", "project", "r", "R", True)
+            with s3_client(place, "a", "s", Addresses(("*.example",))) as s3:
+                if is_genuine:
+                    assert head(s3, place, attempt) == Head(OBJECT_ID, 0)
+                else:
+                    with pytest.raises(JobFailed, match="can't be reached"):
+                        head(s3, place, attempt)
+        assert storage.log == ["HEAD"]
 
 
 def test_head_says_which_object_stands_there(
