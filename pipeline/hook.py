@@ -28,6 +28,7 @@ from pipeline.errors import Code
 PROCESSED_LABEL = "PROCESSED"
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _OTHER_RESOURCES = ("Project", "Collection", "Dataset")
 _TEXT_LIMIT = 4096
 _LONG_TEXT_LIMIT = 65536
@@ -334,7 +335,7 @@ def _text(value: object, path: str, limit: int = _TEXT_LIMIT) -> str:
         raise _wrong(path, "must be a text")
     if len(value) > limit:
         raise _wrong(path, f"is longer than {limit} characters")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if _NO_TEXT.search(value):
         raise _wrong(path, "holds a character that no text may hold")
     return value
 
