@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import IO
 
@@ -10,6 +9,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from sandbox.clients import s3_client
+from sandbox.serving import Serving
 from sandbox.ulid import new_ulid
 
 _BLOCK = 256 * 1024
@@ -28,10 +28,7 @@ class Store:
         self._server = make_server(
             "127.0.0.1", 0, application, threaded=True, request_handler=_Quiet
         )
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="sandbox-store"
-        )
-        self._thread.start()
+        self._serving = Serving(self._server, "sandbox-store")
         self._bucket = f"sandbox-{new_ulid().lower()}"
         endpoint = f"http://127.0.0.1:{self._server.port}"
         self._client = s3_client(endpoint, "us-east-1", "any", "any", hashes_bodies=False)
@@ -58,6 +55,5 @@ class Store:
             for entry in page.get("Contents", []):
                 self.discard(entry["Key"])
         self._client.close()
-        self._server.shutdown()
-        self._thread.join()
+        self._serving.end()
         self._server.server_close()

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
 from sandbox.refusal import Answered, Dropped
+from sandbox.serving import Serving
 
 _BLOCK = 1024 * 1024
 _DRAINED = 64 * 1024 * 1024
@@ -134,14 +135,10 @@ class WebServer:
     def __init__(self, respond: Callable[[Exchange], None], *, host: str, port: int) -> None:
         self._server = _Server((host, port), respond)
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="sandbox-http"
-        )
-        self._thread.start()
+        self._serving = Serving(self._server, "sandbox-http")
 
     def close(self) -> None:
         """Refuse new connections, cut the open ones, wait for their threads."""
-        self._server.shutdown()
-        self._thread.join()
+        self._serving.end()
         self._server.cut_connections()
         self._server.server_close()
