@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hmac
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from aruna.api.storage.models.v2 import models_pb2
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -155,9 +156,7 @@ def parse_json(body: bytes) -> object:
     Raises ``HookRefused`` (``invalid_json``).
     """
     try:
-        return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unrepeated, parse_constant=_no_constant
-        )
+        return _STRICT.decode(body.decode("utf-8"))
     except RecursionError as error:
         raise HookRefused("invalid_json", "the body is nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -178,6 +177,9 @@ def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(name: str) -> float:
     raise HookRefused("invalid_json", f"{name} is no JSON number")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unrepeated, parse_constant=_no_constant)
 
 
 def _hook(payload: dict[str, Any]) -> Hook:
@@ -237,47 +239,78 @@ def _download(value: object) -> str | None:
     return None if value is None else _required(_text(value, "download"), "download")
 
 
+@dataclass(frozen=True)
+class _Field:
+    """What is asked of a field again and again: descriptors are slow to answer.
+
+    ``read`` makes its value of a member and the member's path; ``None`` for a message's field.
+    """
+
+    name: str
+    repeated: bool
+    read: Callable[[object, str], str | int] | None
+
+
+@functools.cache
+def _fields_of(message: Descriptor) -> tuple[dict[str, _Field], dict[str, dict[str, _Field]]]:
+    """The fields of a message by name, and by the name of their oneof those that are in one."""
+    fields = {one.name: _Field(one.name, one.is_repeated, _reader(one)) for one in message.fields}
+    oneofs = {
+        oneof.name: {one.name: fields[one.name] for one in oneof.fields} for oneof in message.oneofs
+    }
+    return fields, oneofs
+
+
+def _reader(field: FieldDescriptor) -> Callable[[object, str], str | int] | None:
+    if field.message_type is not None:
+        return None
+    if field.enum_type is not None:
+        numbers = {
+            name: int(value.number) for name, value in field.enum_type.values_by_name.items()
+        }
+        return functools.partial(_enum, field.enum_type.name, numbers)
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return _boolean
+    if field.type in _INTEGERS:
+        return functools.partial(_integer, bits=_INTEGERS[field.type])
+    return functools.partial(_text, limit=_LONG_TEXT_LIMIT)
+
+
 def _fill(message: Message, members: dict[str, Any], path: str) -> None:
     """Set the fields of ``message`` from the members that serde wrote."""
-    for descriptor, value in _present_fields(message, members, path):
-        where = f"{path}.{descriptor.name}"
-        if descriptor.is_repeated:
+    for known, value in _present_fields(message, members, path):
+        where = f"{path}.{known.name}"
+        if known.repeated:
             for index, item in enumerate(_items(value, where)):
-                _append(getattr(message, descriptor.name), descriptor, item, f"{where}[{index}]")
-        elif descriptor.message_type is not None:
-            _fill_message(getattr(message, descriptor.name), value, where)
+                _append(getattr(message, known.name), known, item, f"{where}[{index}]")
+        elif known.read is None:
+            _fill_message(getattr(message, known.name), value, where)
         else:
-            setattr(message, descriptor.name, _scalar(descriptor, value, where))
+            setattr(message, known.name, known.read(value, where))
 
 
 def _present_fields(
     message: Message, members: dict[str, Any], path: str
-) -> Iterator[tuple[FieldDescriptor, object]]:
+) -> Iterator[tuple[_Field, object]]:
     """The fields that have a value, those of a oneof unwrapped from their one-key object."""
-    for descriptor in message.DESCRIPTOR.fields:
-        value = members.get(descriptor.name)
-        if value is not None:
-            yield descriptor, value
-    for oneof in message.DESCRIPTOR.oneofs:
-        wrapped = members.get(oneof.name)
-        if wrapped is None:
+    fields, oneofs = _fields_of(message.DESCRIPTOR)
+    for name, value in members.items():
+        if value is None:
             continue
-        for name, value in _members(wrapped, f"{path}.{oneof.name}").items():
-            yield from _of_oneof(oneof.fields, name, value)
+        if name in fields:
+            yield fields[name], value
+        if name in oneofs:
+            for wrapped, inner in _members(value, f"{path}.{name}").items():
+                spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", wrapped).lower()
+                if spelled in oneofs[name]:
+                    yield oneofs[name][spelled], inner
 
 
-def _of_oneof(
-    fields: Iterable[FieldDescriptor], name: str, value: object
-) -> Iterator[tuple[FieldDescriptor, object]]:
-    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return ((descriptor, value) for descriptor in fields if descriptor.name == spelled)
-
-
-def _append(repeated: Any, descriptor: FieldDescriptor, item: object, path: str) -> None:
-    if descriptor.message_type is None:
-        repeated.append(_scalar(descriptor, item, path))
-    else:
+def _append(repeated: Any, known: _Field, item: object, path: str) -> None:
+    if known.read is None:
         _fill_message(repeated.add(), item, path)
+    else:
+        repeated.append(known.read(item, path))
 
 
 def _fill_message(message: Message, value: object, path: str) -> None:
@@ -291,24 +324,18 @@ def _fill_message(message: Message, value: object, path: str) -> None:
     _fill(message, _members(value, path), path)
 
 
-def _scalar(descriptor: FieldDescriptor, value: object, path: str) -> str | int | bool:
-    if descriptor.enum_type is not None:
-        return _enum(descriptor.enum_type, value, path)
-    if descriptor.type == FieldDescriptor.TYPE_BOOL:
-        if not isinstance(value, bool):
-            raise _wrong(path, "must be true or false")
-        return value
-    if descriptor.type in _INTEGERS:
-        return _integer(value, path, _INTEGERS[descriptor.type])
-    return _text(value, path, _LONG_TEXT_LIMIT)
+def _boolean(value: object, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(path, "must be true or false")
+    return value
 
 
-def _enum(enum: EnumDescriptor, value: object, path: str) -> int:
-    if isinstance(value, str) and value in enum.values_by_name:
-        return int(enum.values_by_name[value].number)
+def _enum(enum: str, numbers: dict[str, int], value: object, path: str) -> int:
+    if isinstance(value, str) and value in numbers:
+        return numbers[value]
     number = _integer(value, path, 31)
-    if number not in enum.values_by_number:
-        raise _wrong(path, f"{number} is no {enum.name}")
+    if number not in numbers.values():
+        raise _wrong(path, f"{number} is no {enum}")
     return number
 
 
