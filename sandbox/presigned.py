@@ -37,5 +37,5 @@ def download_url(world: World, path: list[str], credentials: Credentials) -> str
     request = AWSRequest("GET", f"{place}{prefix}{quote(key, safe='/~-._')}")
     keys = Keys(credentials.access_key, credentials.secret_key)
     S3SigV4QueryAuth(keys, "s3", REGION, expires=_WEEK).add_auth(request)
-    query = urlsplit(str(request.url)).query
+    query = "&".join(sorted(urlsplit(str(request.url)).query.split("&")))
     return f"{place}{prefix}{quote(key, safe=_RAW)}?{query}"
