@@ -111,29 +111,38 @@ def _has_arrived(claim: Claim, newest: Job, hook: Hook, outcome: Outcome) -> boo
     """Whether an earlier callback for this delivery, whose fate nobody noted, reached Aruna.
 
     If Aruna can't say (the token is over, for instance), it is sent again: a label twice is less
-    harm than a source that stays at RUNNING.
+    harm than a source that stays at RUNNING. So is one that adds no label: it does no harm twice.
     """
-    if claim.job.callback_sent_at is None or newest.deliveries != claim.job.deliveries:
+    wanted = labels_for(outcome, hook.object).add
+    was_sent = claim.job.callback_sent_at is not None
+    if not was_sent or newest.deliveries != claim.job.deliveries or not wanted:
         return False
     try:
         source = claim.peers.aruna.get_object(hook.token, hook.object.id, claim.attempt)
     except ArunaRefused:
         return False
-    wanted = labels_for(outcome, hook.object).add
-    return _status_of(source, hook.hook_id) == "FINISHED" and all(
-        kv in source.key_values for kv in wanted
-    )
+    return _is_finished(source, hook.hook_id) and all(kv in source.key_values for kv in wanted)
 
 
-def _status_of(source: models_pb2.Object, hook_id: str) -> str | None:
-    """The hook's status on the object (Aruna 2.0.4: JSON in a key-value whose key is its id)."""
-    for entry in source.key_values:
-        if entry.key == hook_id and entry.variant == models_pb2.KEY_VALUE_VARIANT_HOOK_STATUS:
-            try:
-                return str(json.loads(entry.value)["status"])
-            except (ValueError, KeyError, TypeError):
-                return None
-    return None
+def _is_finished(source: models_pb2.Object, hook_id: str) -> bool:
+    """Whether every status of the hook on the object says so.
+
+    Aruna 2.0.4: a delivery adds a RUNNING beside the status of earlier ones, a callback sets all.
+    """
+    said = [
+        _status_in(entry.value)
+        for entry in source.key_values
+        if entry.key == hook_id and entry.variant == models_pb2.KEY_VALUE_VARIANT_HOOK_STATUS
+    ]
+    return bool(said) and all(status == "FINISHED" for status in said)
+
+
+def _status_in(text: str) -> object:
+    """Aruna 2.0.4: the value of a hook's status is a JSON object."""
+    try:
+        return json.loads(text)["status"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _callback_failed(refusal: ArunaRefused) -> JobFailed:
