@@ -38,10 +38,9 @@ class Whole:
         return self.sandbox.upload(name, data, parent=parent or self.project, labels=labels, **more)
 
     def status(self, source: str) -> str | None:
-        """What Aruna says of the hook on that object: RUNNING, FINISHED, ERROR."""
-        for entry in self.sandbox.hook_status(source, self.hook_id):
-            return str(json.loads(entry.value)["status"])
-        return None
+        """What Aruna says of the hook's newest delivery of it: RUNNING, FINISHED, ERROR."""
+        entries = self.sandbox.hook_status(source, self.hook_id)
+        return str(json.loads(entries[-1].value)["status"]) if entries else None
 
     def is_called_back(self, source: str) -> bool:
         """Whether nothing more is to come for that object."""
