@@ -164,7 +164,7 @@ class Account:
                 with calling():
                     return call(request, timeout=CALL_TIMEOUT, metadata=authorization(self.token))
             except ArunaRefused as refusal:
-                if not tries or not (refusal.unauthenticated or refusal.unreachable):
+                if not tries or not refusal.unauthenticated:
                     raise
             if self._stopping.wait(FORGETFUL_PAUSE):
                 raise Stopping("the service is stopping")

@@ -26,8 +26,8 @@ from pipeline.hook import token_expiry
 from pipeline.journal import Journal
 from pipeline.reconcile.account import Account
 from pipeline.reconcile.course import Course, why_refused
-from pipeline.reconcile.coverage import Ours, covered
-from pipeline.reconcile.finding import OLDER_THAN, find, take_up
+from pipeline.reconcile.coverage import Ours
+from pipeline.reconcile.finding import OLDER_THAN, Search
 from pipeline.reconcile.judging import Criteria, Forgotten
 from pipeline.reconcile.turn import Turn
 from pipeline.settings import Settings
@@ -89,47 +89,51 @@ def run(arguments: argparse.Namespace) -> int:
     """Finds forgotten objects and queues a job for each; 1 if something could not be looked at."""
     settings = settings_of_service()
     token = _valid_token(settings)
+    criteria = Criteria(time.time() - arguments.older_than, arguments.include_unseen)
     with journal_of_service() as journal, _shown() as course:
         account = Account(settings.aruna_server_address, token, stopping=threading.Event())
+        search = Search(
+            account,
+            journal,
+            Ours.of(settings, arguments.hook),
+            criteria,
+            course,
+            tuple(dict.fromkeys(arguments.project)),
+        )
+        found: list[_Found] = []
         try:
-            found = _found(account, journal, settings, arguments, course)
+            found.extend(_only_shown(search) if arguments.dry_run else _taken_up(search))
         except ArunaRefused as refusal:
-            raise CommandFailed(why_refused(refusal)) from refusal
+            course.trouble("Aruna", why_refused(refusal))
         except LeaseLost as lost:
-            raise CommandFailed(f"{lost}; run this again") from lost
+            course.trouble("this run", str(lost))
         finally:
             account.close()
     _print(found, as_json=arguments.json)
-    queued = "nothing done" if arguments.dry_run else f"{_queued(found)} queued"
-    sys.stderr.write(f"{course.looked_at} objects looked at, {len(found)} forgotten, {queued}.\n")
+    queued = sum(one.job_id is not None for one in found)
+    done = "nothing done" if arguments.dry_run else f"queued: {queued}"
+    sys.stderr.write(f"Looked at: {course.looked_at}, forgotten: {len(found)}, {done}.\n")
     return int(course.troubles > 0)
 
 
-def _found(
-    account: Account,
-    journal: Journal,
-    settings: Settings,
-    arguments: argparse.Namespace,
-    course: Course,
-) -> list[_Found]:
-    ours = Ours.of(settings, arguments.hook)
-    criteria = Criteria(time.time() - arguments.older_than, arguments.include_unseen)
-    projects = list(dict.fromkeys(arguments.project))
-    if arguments.dry_run:
-        coverage = covered(account, ours, projects, course)
-        return [_row(one, None) for one in find(account, journal, coverage, criteria, course)]
-    found = []
-    with _turn(journal, course) as turn:
-        coverage = covered(account, ours, projects, course)
-        for one in find(account, journal, coverage, criteria, course):
-            turn.keep()
-            found.append(_row(one, take_up(account, journal, one, criteria, course)))
-        reconciled.add(journal, found=_queued(found), unknown=course.troubles, now=time.time())
-    return found
+def _only_shown(search: Search) -> Iterator[_Found]:
+    return (_row(one, None) for one in search.find())
+
+
+def _taken_up(search: Search) -> Iterator[_Found]:
+    """Each object with its job; the run is noted once it is through."""
+    queued = 0
+    with _turn(search.journal, search.course):
+        for one in search.find():
+            job_id = search.take_up(one)
+            queued += job_id is not None
+            yield _row(one, job_id)
+        troubles = search.course.troubles
+        reconciled.add(search.journal, found=queued, unknown=troubles, now=time.time())
 
 
 @contextmanager
-def _turn(journal: Journal, course: Course) -> Iterator[Turn]:
+def _turn(journal: Journal, course: Course) -> Iterator[None]:
     """The block runs once no other reconcile does; its lease is kept while the course moves."""
     turn = Turn(journal)
     if not turn.take():
@@ -138,7 +142,7 @@ def _turn(journal: Journal, course: Course) -> Iterator[Turn]:
             time.sleep(_TURN_POLL)
     course.watched_by(turn.keep)
     try:
-        yield turn
+        yield
     finally:
         turn.end()
 
@@ -183,10 +187,6 @@ def _row(forgotten: Forgotten, job_id: str | None) -> _Found:
         why=forgotten.why.value,
         job_id=job_id,
     )
-
-
-def _queued(found: list[_Found]) -> int:
-    return sum(one.job_id is not None for one in found)
 
 
 def _print(found: list[_Found], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -45,9 +46,15 @@ def why_refused(refusal: ArunaRefused) -> str:
 
     Aruna 2.0.4: missing rights, unknown ids and expired tokens have one code and one message.
     """
-    said = redact(refusal.message)[:_WORDS_LIMIT]
+    said = said_by(refusal)
     if refusal.unauthenticated:
         return f"it is gone, or ARUNA_TOKEN has no right to it (Aruna says: {said})"
     if refusal.unreachable:
-        return f"Aruna does not answer ({said})"
+        return f"it does not answer ({said})"
     return f"Aruna refuses it ({refusal.status.name}: {said})"
+
+
+def said_by(refusal: ArunaRefused) -> str:
+    """Aruna's own words, without the Rust around them."""
+    inner = re.search(r'message: "([^"]*)"', refusal.message)
+    return redact(inner[1] if inner else refusal.message)[:_WORDS_LIMIT]

@@ -9,7 +9,7 @@ from aruna.api.hooks.services.v2 import hooks_service_pb2
 
 from pipeline.aruna import ArunaRefused
 from pipeline.reconcile.account import Account
-from pipeline.reconcile.course import Course, why_refused
+from pipeline.reconcile.course import Course, said_by, why_refused
 from pipeline.settings import Settings
 
 #: The hooks to look for, by project id.
@@ -70,7 +70,8 @@ def _owned(
         if refusal.unreachable:
             raise
         if not optional:
-            course.trouble("hooks", why_refused(refusal))
+            why = f"only a valid personal ARUNA_TOKEN lists them (Aruna says: {said_by(refusal)})"
+            course.trouble("hooks", why)
         return by_project
     for info in infos:
         for project_id in dict.fromkeys(info.project_ids):

@@ -14,8 +14,8 @@ from pipeline.errors import Interrupted, Stopping
 from pipeline.journal import Journal, JournalUnavailable, State
 from pipeline.reconcile.account import Account
 from pipeline.reconcile.course import Course, why_refused
-from pipeline.reconcile.coverage import Ours, covered
-from pipeline.reconcile.finding import OLDER_THAN, find, take_up
+from pipeline.reconcile.coverage import Ours
+from pipeline.reconcile.finding import OLDER_THAN, Search
 from pipeline.reconcile.judging import Criteria
 from pipeline.reconcile.turn import Turn
 from pipeline.settings import Settings
@@ -77,7 +77,7 @@ class Reconciler:
             except JournalUnavailable:
                 log.error("journal.unavailable")
             except ArunaRefused as refusal:
-                log.error("reconcile.failed", why=why_refused(refusal))
+                log.error("reconcile.failed", why=f"Aruna: {why_refused(refusal)}")
                 pause = self._every
             except Interrupted as interruption:
                 log.warning("reconcile.interrupted", why=str(interruption))
@@ -98,11 +98,11 @@ class Reconciler:
         course = Course(say=_say)
         course.watched_by(self._go_on)
         criteria = Criteria(before=self._clock() - self._older_than)
-        coverage = covered(account, Ours.of(self._settings), (), course)
+        search = Search(account, self._journal, Ours.of(self._settings), criteria, course)
         found = 0
-        for forgotten in find(account, self._journal, coverage, criteria, course):
+        for forgotten in search.find():
             self._wait_for_room()
-            job_id = take_up(account, self._journal, forgotten, criteria, course)
+            job_id = search.take_up(forgotten)
             if job_id is not None:
                 found += 1
                 log.info("reconcile.found", job_id=job_id, object_id=forgotten.object.id)

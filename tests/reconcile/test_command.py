@@ -14,7 +14,8 @@ import pytest
 
 from pipeline import reconciled
 from pipeline.__main__ import main
-from sandbox.refusal import forbidden
+from sandbox.points import Call
+from sandbox.refusal import Dropped, forbidden
 from sandbox.ulid import new_ulid
 from tests.conftest import SAMPLE
 from tests.reconcile.conftest import SERVICE_URL, Office
@@ -51,7 +52,7 @@ def test_the_table_says_what_where_since_when_and_why(office: Office) -> None:
     assert header == ["OBJECT", "PROJECT", "PATH", "SINCE", "WHY"]
     assert row[:3] == [source, "garden", "plants.xml"]
     assert row[4] == "RUNNING"
-    assert result.lines == ["1 objects looked at, 1 forgotten, 1 queued."]
+    assert result.lines == ["Looked at: 1, forgotten: 1, queued: 1."]
 
 
 def test_a_terminal_of_80_columns_shows_a_table_and_a_progress_bar(office: Office) -> None:
@@ -108,7 +109,9 @@ def test_a_token_that_aruna_does_not_know_is_one_line(office: Office) -> None:
     office.environment.setenv("ARUNA_TOKEN", "nonsense")
     result = office.reconcile()
     assert result.status == 1
-    assert result.lines[0].startswith("hooks: it is gone, or ARUNA_TOKEN has no right to it")
+    assert result.lines[0] == (
+        "hooks: only a valid personal ARUNA_TOKEN lists them (Aruna says: Unauthorized)"
+    )
     assert len(result.lines) == 2
 
 
@@ -173,8 +176,27 @@ def test_an_aruna_that_does_not_answer_is_one_line(office: Office) -> None:
     office.environment.setenv("ARUNA_SERVER_ADDRESS", "http://127.0.0.1:9")
     result = office.reconcile()
     assert result.status == 1
-    assert len(result.lines) == 1
-    assert result.lines[0].startswith("Aruna does not answer (")
+    assert result.lines[0].startswith("Aruna: it does not answer (")
+    assert result.lines[1:] == ["Looked at: 0, forgotten: 0, queued: 0."]
+
+
+def test_an_aruna_that_goes_away_leaves_what_is_done_and_the_next_run_its_turn(
+    office: Office,
+) -> None:
+    first, second = sorted(office.lose(f"{number}.xml") for number in range(2))
+
+    def gone(call: Call) -> None:
+        if call.details["object_id"] == second:
+            raise Dropped
+
+    office.sandbox.at("grpc.GetObject", gone, times=None)
+    result = office.reconcile("--json")
+    assert (result.status, result.objects) == (1, [first])
+    assert result.lines[0].startswith("Aruna: it does not answer (")
+    with office.journal() as journal:
+        assert [job.object_id for job in journal.jobs()] == [first]
+        assert reconciled.read(journal) == reconciled.NEVER
+        assert journal.named_lease("reconcile", "the next one", 1)
 
 
 def test_no_secret_is_shown(office: Office) -> None:

@@ -143,7 +143,7 @@ def test_an_aruna_that_does_not_answer_is_no_run(journal: Journal, start: Start)
     with capture_logs() as logged:
         start(ARUNA_SERVER_ADDRESS="http://127.0.0.1:9")
         eventually(lambda: [entry["event"] for entry in logged] == ["reconcile.failed"])
-    assert logged[0]["why"].startswith("Aruna does not answer")
+    assert logged[0]["why"].startswith("Aruna: it does not answer")
     assert not run_has_ended(journal)
 
 
