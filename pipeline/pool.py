@@ -69,8 +69,9 @@ class Pool:
             loop.start()
 
     def wake(self) -> None:
-        """Something new may be due."""
-        self._changed.set()
+        """Something new may be due; while all threads are busy the next one to end looks."""
+        if len(self._claims) < self._threads:
+            self._changed.set()
 
     def stop_claiming(self) -> None:
         """Claim nothing more; what runs goes on. Safe in a signal handler."""
@@ -100,10 +101,13 @@ class Pool:
                 loop.join()
 
     def _dispatch(self) -> None:
+        look_at = 0.0
         while not self._stopping.is_set():
             pause = POLL
             try:
-                self._take_over_from_the_dead()
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + POLL
+                    self._take_over_from_the_dead()
                 pause = self._claim_what_is_due()
             except JournalUnavailable:
                 log.error("journal.unavailable")
