@@ -26,6 +26,9 @@ from pipeline.target import Shelf, Standing, Target
 from pipeline.transformers import transformed
 from pipeline.upload import upload
 
+#: Attempts a job may lose with the process that ran it, beyond those that it may fail.
+MOST_LOST = 5
+
 
 def run(claim: Claim) -> Job:
     """Do what is left of a job: the work, if it is not done yet, and the callback.
@@ -42,6 +45,7 @@ def run(claim: Claim) -> Job:
 def work(claim: Claim) -> None:
     """Make the result and put it into Aruna, unless it is there already."""
     source.check_token(claim)
+    _check_attempts(claim)
     with claim.stage("ready"):
         ready = source.ready(claim)
     place = place_of(claim.download_url)
@@ -62,6 +66,14 @@ def work(claim: Claim) -> None:
         if target.standing is not Standing.FINISHED:
             with claim.stage("upload"):
                 _upload(claim, s3, target, result)
+
+
+def _check_attempts(claim: Claim) -> None:
+    """Give up a job that may be what kills the processes that run it."""
+    begun = claim.job.attempt
+    if begun >= claim.peers.settings.max_attempts + MOST_LOST:
+        message = f"the service has died in {begun} attempts, of this job or beside it"
+        raise JobFailed(Code.INTERNAL_ERROR, message)
 
 
 def _opened(
