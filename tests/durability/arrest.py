@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sandbox import Call, Dropped, Sandbox
 
 #: Seconds until an arrested call goes on whatever a test has forgotten.
-_FORGOTTEN = 60.0
+_FORGOTTEN = 30.0
 PATIENCE = 20.0
 
 
