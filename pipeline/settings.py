@@ -11,18 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-from cryptography.fernet import Fernet
-
-T = TypeVar("T")
+from pipeline import values
 
 #: GFBio: refuses larger inputs with «File larger than 100MB».
 GFBIO_MAX_INPUT_BYTES = 100_000_000
 #: S3: every part but the last has at least these bytes.
 SMALLEST_PART = 5 * 1024 * 1024
-_WEBHOOK_TOKEN_LENGTH = 16
+#: What is empty, not ``None``, when it is unset.
+_LISTS = (values.hosts, values.tokens, values.keys)
 
 
 class SettingsError(Exception):
@@ -46,102 +44,6 @@ class Transport(StrEnum):
     RELAY = "relay"
     DIRECT = "direct"
     UPLOAD = "upload"
-
-
-def _text(text: str) -> str:
-    return text
-
-
-def _number(least: int, unit: str) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if number < least:
-            raise ValueError(f"must be a whole number of {unit}, {least} or more, not {text!r}")
-        return number
-
-    return parse
-
-
-def _port(text: str) -> int:
-    port = _number(0, "a TCP port")(text)
-    if port > 65535:
-        raise ValueError(f"must be a TCP port, 65535 at most, not {text!r}")
-    return port
-
-
-def _flag(text: str) -> bool:
-    values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.lower() not in values:
-        raise ValueError(f"must be true or false, not {text!r}")
-    return values[text.lower()]
-
-
-def _one_of(kind: type[T]) -> Callable[[str], T]:
-    choices = [str(member) for member in kind]  # type: ignore[attr-defined]
-
-    def parse(text: str) -> T:
-        if text.lower() not in choices:
-            raise ValueError(f"must be {' or '.join(choices)}, not {text!r}")
-        return kind(text.lower())  # type: ignore[call-arg]
-
-    return parse
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}, not {text!r}")
-        return text.lower()
-
-    return parse
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-        raise ValueError("must be a URL such as https://host.example.org/path")
-    return text.rstrip("/")
-
-
-def _address(text: str) -> str:
-    url = _url(text)
-    if urlsplit(url).path:
-        raise ValueError("must be https://host[:port] without a path")
-    return url
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
-
-
-def _tokens(text: str) -> tuple[str, ...]:
-    tokens = _listed(text)
-    if not 1 <= len(tokens) <= 2:
-        raise ValueError("must be one token, or two with a comma between while it is changed")
-    if any(len(token) < _WEBHOOK_TOKEN_LENGTH for token in tokens):
-        raise ValueError(f"must have {_WEBHOOK_TOKEN_LENGTH} characters or more")
-    return tokens
-
-
-def _keys(text: str) -> tuple[str, ...]:
-    keys = _listed(text)
-    for key in keys:
-        try:
-            Fernet(key)
-        except ValueError:
-            raise ValueError(
-                "must hold Fernet keys, 32 bytes in URL-safe base64, newest first"
-            ) from None
-    return keys
-
-
-def _journal_url(text: str) -> str:
-    if not text.startswith(("sqlite:///", "postgresql://")):
-        raise ValueError("must be sqlite:///path or postgresql://user@host/database")
-    return text
 
 
 def setting(
@@ -174,12 +76,12 @@ class Settings:
     """Everything an operator can set; the names in capitals are the variables."""
 
     aruna_server_address: str = setting(
-        _address, None, "Aruna's gRPC address, `https://host[:port]`", said="required"
+        values.address, None, "Aruna's gRPC address, `https://host[:port]`", said="required"
     )
-    server_host: str = setting(_text, "0.0.0.0", "address to listen on")  # noqa: S104
-    service_port: int = setting(_port, "5000", "port to listen on")
+    server_host: str = setting(values.text, "0.0.0.0", "address to listen on")  # noqa: S104
+    service_port: int = setting(values.port, "5000", "port to listen on")
     webhook_token: tuple[str, ...] = setting(
-        _tokens,
+        values.tokens,
         None,
         "the bearer token the hook was registered with, 16 characters or more; or two, "
         "comma-separated, while it is changed",
@@ -187,35 +89,35 @@ class Settings:
         secret=True,
     )
     webhook_secret: str | None = setting(
-        _text,
+        values.text,
         None,
         "if set, the payload's `secret` must also equal it: for senders other than Aruna, whose "
         "secrets differ for each object",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = setting(
-        _listed,
+        values.hosts,
         None,
         "comma-separated hosts (`*.s3.example.org`, port optional) a download may come from and a "
         "result go to; a listed host may have any address. Unset: any `https` host that resolves "
         "to public addresses alone",
     )
     allow_insecure: bool = setting(
-        _flag,
+        values.flag,
         "false",
         "development only: permits `http://` addresses, private addresses, and no "
         "`WEBHOOK_TOKEN`; logs a warning at the start",
     )
     transformer: Transformer = setting(
-        _one_of(Transformer),
+        values.one_of(Transformer),
         "gfbio",
         "`gfbio`, or `embedded`: a child process on this machine, no network",
     )
     gfbio_base_url: str = setting(
-        _url, "https://transformation.gfbio.org/api", "GFBio's transformation service"
+        values.url, "https://transformation.gfbio.org/api", "GFBio's transformation service"
     )
     gfbio_transport: Transport = setting(
-        _one_of(Transport),
+        values.one_of(Transport),
         None,
         "`relay`: GFBio's request carries a one-job URL of this service, which pipes the download "
         "through. `direct`: GFBio is handed the presigned URL. `upload`: the download is the body "
@@ -223,30 +125,36 @@ class Settings:
         said="`relay` if `PUBLIC_URL` is set, else `direct`",
     )
     public_url: str | None = setting(
-        _url, None, "base URL under which GFBio reaches this service; `relay` needs it"
+        values.url, None, "base URL under which GFBio reaches this service; `relay` needs it"
     )
-    transformation_id: str = setting(_text, "5", "the transformation asked of GFBio")
-    transformation_version: str | None = setting(_text, None, "its version; unset: the latest")
+    transformation_id: str = setting(values.text, "5", "the transformation asked of GFBio")
+    transformation_version: str | None = setting(
+        values.text, None, "its version; unset: the latest"
+    )
     max_input_bytes: int | None = setting(
-        _number(1, "bytes"),
+        values.number(1, "bytes"),
         None,
         "larger inputs end in a clear error before they cost anything",
         said="`100000000` for `gfbio`, none for `embedded`",
     )
     processing_timeout: int = setting(
-        _number(1, "seconds"), "300", "seconds one attempt of a job may take in all"
+        values.number(1, "seconds"), "300", "seconds one attempt of a job may take in all"
     )
     max_attempts: int = setting(
-        _number(1, "attempts"),
+        values.number(1, "attempts"),
         "5",
         "attempts of a job whose failures were transient, with exponential backoff and jitter",
     )
-    web_concurrency: int = setting(_number(1, "processes"), "1", "gunicorn worker processes")
-    worker_threads: int = setting(_number(1, "threads"), "8", "pipeline threads in each process")
-    part_size: int = setting(
-        _number(SMALLEST_PART, "bytes"), "10485760", "bytes of an S3 part, 5 MiB at least"
+    web_concurrency: int = setting(values.number(1, "processes"), "1", "gunicorn worker processes")
+    worker_threads: int = setting(
+        values.number(1, "threads"), "8", "pipeline threads in each process"
     )
-    upload_concurrency: int = setting(_number(1, "parts"), "4", "parts in flight for each job")
+    part_size: int = setting(
+        values.number(SMALLEST_PART, "bytes"), "10485760", "bytes of an S3 part, 5 MiB at least"
+    )
+    upload_concurrency: int = setting(
+        values.number(1, "parts"), "4", "parts in flight for each job"
+    )
     state_dir: Path = setting(
         Path,
         None,
@@ -255,20 +163,20 @@ class Settings:
         said="`$STATE_DIRECTORY` (set by systemd), else `./state`",
     )
     journal_url: str = setting(
-        _journal_url,
+        values.journal_url,
         None,
         "the durable list of jobs: an SQLite file, or `postgresql://…` shared by several hosts",
         said="`sqlite:///<STATE_DIR>/journal.db`",
     )
     journal_key: tuple[str, ...] = setting(
-        _keys,
+        values.keys,
         None,
         "one or more Fernet keys, comma-separated, newest first: credentials in the journal are "
         "encrypted with it",
         secret=True,
     )
     journal_retention_days: int = setting(
-        _number(1, "days"), "30", "how long ended jobs stay listed"
+        values.number(1, "days"), "30", "how long ended jobs stay listed"
     )
     temp_dir: Path = setting(
         Path,
@@ -276,22 +184,24 @@ class Settings:
         "gunicorn's heartbeat files and metrics, nothing that must last; created with mode 0700",
     )
     status_token: str | None = setting(
-        _text,
+        values.text,
         None,
         "switches the status page on: the password of basic auth (any user name)",
         secret=True,
     )
     aruna_token: str | None = setting(
-        _text, None, "an operator's API token, for `reconcile` alone", secret=True
+        values.text, None, "an operator's API token, for `reconcile` alone", secret=True
     )
     reconcile_every: int | None = setting(
-        _number(1, "seconds"), None, "seconds between two runs of `reconcile` by the service itself"
+        values.number(1, "seconds"),
+        None,
+        "seconds between two runs of `reconcile` by the service itself",
     )
     log_level: str = setting(
-        _choice("debug", "info", "warning", "error"), "info", "least level that is logged"
+        values.choice("debug", "info", "warning", "error"), "info", "least level that is logged"
     )
     log_format: str = setting(
-        _choice("json", "text"), "json", "`json` (one object a line) or `text`"
+        values.choice("json", "text"), "json", "`json` (one object a line) or `text`"
     )
 
     @classmethod
@@ -361,7 +271,7 @@ def _with_dependent_defaults(
 
 def _parsed(entry: dataclasses.Field[Any], text: str | None) -> Any:
     if text is None:
-        return () if entry.metadata["parse"] in (_listed, _tokens, _keys) else None
+        return () if entry.metadata["parse"] in _LISTS else None
     try:
         return entry.metadata["parse"](text)
     except ValueError as error:

@@ -53,6 +53,7 @@ WRONG = [
     ("WEBHOOK_TOKEN", "short", "16 characters"),
     ("WEBHOOK_TOKEN", ",".join(["t" * 16] * 3), "two"),
     ("SERVICE_PORT", "http", "TCP port"),
+    ("ALLOWED_HOSTS", "https://s3.example.org", "hosts such as"),
     ("SERVICE_PORT", "70000", "65535"),
     ("ALLOW_INSECURE", "maybe", "true or false"),
     ("TRANSFORMER", "xslt", "gfbio or embedded"),
