@@ -1,4 +1,4 @@
-"""Writes the generated parts of README anew: ``make docs``. ``tests/test_docs.py`` compares them."""
+"""Writes the generated parts of README anew: ``make docs``; ``tests/test_docs.py`` compares."""
 
 from __future__ import annotations
 
