@@ -1,20 +1,14 @@
 """How fast the relay passes a download on, beside nginx doing the same between the same sockets.
 
-``python -m bench.relay`` starts the service and, if it is installed, nginx, both in front of an
-origin that costs next to nothing, and fetches 256 MB through each in turn. The service checks
-length and SHA-256 of what it passes on, nginx nothing. It writes ``bench/out/relay.json`` and
-prints the same as a table; ``origin`` is the fetch without anything between.
+256 MB are fetched through each in turn, from an origin that costs next to nothing; ``origin`` is
+the fetch without anything between. The service checks length and SHA-256 of what it passes on,
+nginx nothing.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,9 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from bench.report import Line, Report, ratio
+from bench.surroundings import serving, wait_for_port
 from pipeline.bioschemas import Kind
 from pipeline.hook import parse_hook
 from tests.payloads import as_bytes, payload, source
@@ -35,7 +30,7 @@ from tests.running import free_port, running
 LENGTH = 256 * 2**20
 BLOCK = bytes(range(256)) * 4096
 ROUNDS = 7
-OUT = Path(__file__).parent / "out"
+YARDSTICK = "nginx"
 #: Seconds the one job is held, so that its relay stays open.
 _HELD = 3600.0
 
@@ -80,24 +75,13 @@ def _answer(sock: socket.socket) -> None:
 
 
 @contextmanager
-def origin() -> Iterator[int]:
-    """The port of an origin in a process of its own."""
-    command = [sys.executable, "-m", "bench.relay", "--origin"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
-        assert it.stdout is not None
-        yield int(it.stdout.readline())
-        assert it.stdin is not None
-        it.stdin.close()
-
-
-@contextmanager
 def nginx(directory: Path, origin_port: int) -> Iterator[str]:
     """The URL of an nginx in front of the origin."""
     port = free_port()
     path = directory / "nginx.conf"
     path.write_text(NGINX.format(directory=directory, port=port, origin=origin_port))
     with subprocess.Popen(["nginx", "-c", str(path), "-e", "stderr"]) as process:
-        _wait_for(port)
+        wait_for_port(port)
         yield f"http://127.0.0.1:{port}/plants.xml"
         process.terminate()
 
@@ -143,76 +127,30 @@ def fetch(url: str) -> float:
     return time.perf_counter() - began
 
 
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError("nginx does not answer")
-
-
-def measure() -> dict[str, list[float]]:
-    """Seconds of each way, several times, in turn."""
+def measure() -> Report:
+    """Each way several times, in turn."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        port = stack.enter_context(origin())
-        relay = stack.enter_context(service(directory / "service", port))
+        port = stack.enter_context(serving("bench.relay"))
         ways: dict[str, Callable[[], str]] = {
             "origin": lambda: f"http://127.0.0.1:{port}/",
-            "this service's relay": relay,
+            "this service's relay": stack.enter_context(service(directory / "service", port)),
         }
         if shutil.which("nginx"):
             proxy = stack.enter_context(nginx(directory, port))
-            ways["nginx"] = lambda: proxy
-        runs: dict[str, list[float]] = {way: [] for way in ways}
+            ways[YARDSTICK] = lambda: proxy
+        rates: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(ROUNDS):
             for way, url in ways.items():
-                runs[way].append(fetch(url()))
-    return runs
+                rates[way].append(LENGTH / fetch(url()) / 1e6)
+    return Report("relay", YARDSTICK, [line(way, rates) for way in ways])
 
 
-def summary(runs: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """A line for each way: medians, their spread, and the ratio to nginx."""
-    nginx_seconds = statistics.median(runs["nginx"]) if "nginx" in runs else None
-    return [
-        {
-            "way": way,
-            "mb_per_second": LENGTH / statistics.median(seconds) / 1e6,
-            "slowest": LENGTH / max(seconds) / 1e6,
-            "fastest": LENGTH / min(seconds) / 1e6,
-            "ratio": nginx_seconds and nginx_seconds / statistics.median(seconds),
-        }
-        for way, seconds in runs.items()
-    ]
-
-
-def table(lines: list[dict[str, Any]]) -> str:
-    """The summary in Markdown."""
-    rows = ["| way | MB/s (slowest to fastest) | ratio to nginx |", "| --- | --- | --- |"]
-    rows += [
-        f"| {line['way']} | {line['mb_per_second']:.0f} "
-        f"({line['slowest']:.0f} to {line['fastest']:.0f}) "
-        f"| {'' if line['ratio'] is None else format(line['ratio'], '.2f')} |"
-        for line in lines
-    ]
-    return "\n".join(rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--origin", action="store_true", help=argparse.SUPPRESS)
-    if parser.parse_args().origin:
-        serve_origin()
-        return
-    lines = summary(measure())
-    OUT.mkdir(exist_ok=True)
-    machine = {"python": platform.python_version(), "cpus": os.cpu_count()}
-    (OUT / "relay.json").write_text(json.dumps({"machine": machine, "lines": lines}, indent=1))
-    print(table(lines))
+def line(way: str, rates: dict[str, list[float]]) -> Line:
+    """What a way did, beside nginx if that is installed."""
+    beside = ratio(rates[way], rates[YARDSTICK]) if YARDSTICK in rates else None
+    return Line("256 MB", way, "MB/s", rates[way], beside)
 
 
 if __name__ == "__main__":
-    main()
+    serve_origin()

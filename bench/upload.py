@@ -1,9 +1,9 @@
 """How fast a stream becomes an object, and in how much memory, beside what one would pick instead.
 
-``python -m bench.upload`` runs each way to upload in a process of its own, in turn, several times:
-256 MB into a sink that takes all it gets, and 1 GB from a source of 100 MB/s into a sink of 60 MB/s
-for each connection and 100 ms for each part. It writes ``bench/out/upload.json`` and prints
-the same as a table. ``raw HTTP`` is the ceiling: the same parts over bare sockets, unsigned.
+Each way to upload runs in a process of its own, in turn, several times: 256 MB into a sink that
+takes all it gets, and 1 GB from a source of 100 MB/s into a sink of 60 MB/s for each connection and
+100 ms for each part. Ratios are to ``upload_fileobj``, and where the source is limited to its rate.
+``raw HTTP`` is the ceiling: the same parts over bare sockets, unsigned.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import importlib.util
 import io
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
+from bench.report import Line, Report, ratio
 from bench.sink import OBJECT_ID
+from bench.surroundings import serving, watched_memory
 from pipeline.addresses import Addresses
 from pipeline.attempt import Attempt
 from pipeline.s3 import Place, s3_client
@@ -38,7 +38,7 @@ from pipeline.upload import upload
 PART_SIZE = 10 * 1024 * 1024
 CONCURRENCY = 4
 BLOCK = 256 * 1024
-OUT = Path(__file__).parent / "out"
+YARDSTICK = "boto3 upload_fileobj"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Scene:
 
 
 SCENES = {
-    "unlimited": Scene(256 * 2**20, None, (), 7),
+    "unlimited": Scene(256 * 2**20, None, (), 11),
     "limited": Scene(2**30, 100e6, ("--rate", "60e6", "--delay", "0.1"), 2),
 }
 
@@ -205,26 +205,31 @@ def boto3_client(port: int) -> Any:
 
 WAYS = {
     "this service": ours,
-    "boto3 upload_fileobj": upload_fileobj,
+    YARDSTICK: upload_fileobj,
     "boto3 upload_part, one after another": upload_part,
     "obstore": obstore,
     "raw HTTP": raw_http,
 }
 
 
-def measure(way: str, port: int, scene: Scene) -> dict[str, float]:
-    """One upload in this process: seconds, seconds of CPU, bytes of memory above idle."""
+@dataclass(frozen=True)
+class Run:
+    """One upload: seconds, seconds of CPU, bytes of memory above idle at its peak."""
+
+    seconds: float
+    cpu: float
+    memory: int
+
+
+def run_one(way: str, port: int, scene: Scene) -> Run:
+    """One upload in this process."""
     run = WAYS[way](port, scene)
     Path("/proc/self/clear_refs").write_text("5")
     idle = _memory("VmRSS")
     began, cpu = time.perf_counter(), time.process_time()
     run()
     seconds = time.perf_counter() - began
-    return {
-        "seconds": seconds,
-        "cpu": time.process_time() - cpu,
-        "memory": _memory("VmHWM") - idle,
-    }
+    return Run(seconds, time.process_time() - cpu, _memory("VmHWM") - idle)
 
 
 def _memory(name: str) -> int:
@@ -233,85 +238,51 @@ def _memory(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-@contextmanager
-def sink(arguments: Sequence[str]) -> Iterator[int]:
-    """The port of a sink in a process of its own."""
-    command = [sys.executable, "-m", "bench.sink", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
-        assert it.stdout is not None
-        yield int(it.stdout.readline())
-        assert it.stdin is not None
-        it.stdin.close()
+def measure() -> Report:
+    """All ways in all scenes."""
+    ways = [way for way in WAYS if way != "obstore" or importlib.util.find_spec("obstore")]
+    lines: list[Line] = []
+    memory: dict[str, list[tuple[float, float]]] = {}
+    for name in SCENES:
+        runs = run_scene(name, ways, memory)
+        lines += [line(name, way, runs) for way in ways]
+    return Report("upload", YARDSTICK, lines, memory)
 
 
-def run_scene(name: str, ways: list[str]) -> dict[str, list[dict[str, float]]]:
-    """Each way several times, in turn, so that a busy moment of the machine hits all of them."""
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    with sink(SCENES[name].sink) as port:
-        for _ in range(SCENES[name].rounds):
-            for way in ways:
-                command = [sys.executable, "-m", "bench.upload", "--one", way, str(port), name]
-                said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                runs[way].append(json.loads(said.stdout))
+def run_scene(
+    name: str, ways: list[str], memory: dict[str, list[tuple[float, float]]]
+) -> dict[str, list[Run]]:
+    """Each way several times, in turn, so that a busy moment of the machine hits all of them.
+
+    ``memory`` keeps how the last run of each went.
+    """
+    runs: dict[str, list[Run]] = {way: [] for way in ways}
+    with serving("bench.sink", *SCENES[name].sink) as port:
+        for way in ways * SCENES[name].rounds:
+            command = [sys.executable, "-m", "bench.upload", "--one", way, str(port), name]
+            with (
+                subprocess.Popen(command, stdout=subprocess.PIPE) as it,
+                watched_memory(it.pid) as memory[way],
+            ):
+                said, _ = it.communicate()
+            runs[way].append(Run(**json.loads(said)))
     return runs
 
 
-def summary(name: str, runs: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
-    """A line for each way: medians, their spread, and the ratio to the yardstick of the scene.
-
-    The yardstick is the source's rate where it has one, else what ``upload_fileobj`` does.
-    """
+def line(name: str, way: str, runs: dict[str, list[Run]]) -> Line:
+    """What a way did in a scene: MB a second, CPU time, and the greatest memory."""
     scene = SCENES[name]
-    reference = statistics.median(run["seconds"] for run in runs["boto3 upload_fileobj"])
-    lines = []
-    for way, measured in runs.items():
-        seconds = sorted(run["seconds"] for run in measured)
-        median = statistics.median(seconds)
-        lines.append(
-            {
-                "scene": name,
-                "way": way,
-                "mb_per_second": scene.length / median / 1e6,
-                "slowest": scene.length / seconds[-1] / 1e6,
-                "fastest": scene.length / seconds[0] / 1e6,
-                "cpu_seconds": statistics.median(run["cpu"] for run in measured),
-                "peak_mib": max(run["memory"] for run in measured) / 2**20,
-                "ratio": scene.length / median / scene.rate if scene.rate else reference / median,
-            }
-        )
-    return lines
-
-
-def table(lines: list[dict[str, Any]]) -> str:
-    """The summary in Markdown."""
-    rows = [
-        "| scene | way | MB/s (slowest to fastest) | ratio | CPU s | peak MiB above idle |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    rows += [
-        f"| {line['scene']} | {line['way']} "
-        f"| {line['mb_per_second']:.0f} ({line['slowest']:.0f} to {line['fastest']:.0f}) "
-        f"| {line['ratio']:.2f} | {line['cpu_seconds']:.2f} | {line['peak_mib']:.0f} |"
-        for line in lines
-    ]
-    return "\n".join(rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", nargs=3, metavar=("WAY", "PORT", "SCENE"))
-    options = parser.parse_args()
-    if options.one:
-        way, port, scene = options.one
-        print(json.dumps(measure(way, int(port), SCENES[scene])))
-        return
-    ways = [way for way in WAYS if way != "obstore" or importlib.util.find_spec("obstore")]
-    lines = [line for name in SCENES for line in summary(name, run_scene(name, ways))]
-    OUT.mkdir(exist_ok=True)
-    machine = {"python": platform.python_version(), "cpus": os.cpu_count()}
-    (OUT / "upload.json").write_text(json.dumps({"machine": machine, "lines": lines}, indent=1))
-    print(table(lines))
+    rates = {of: [scene.length / run.seconds / 1e6 for run in runs[of]] for of in (way, YARDSTICK)}
+    yardstick = [scene.rate / 1e6] * scene.rounds if scene.rate else rates[YARDSTICK]
+    more = {
+        "CPU s": statistics.median(run.cpu for run in runs[way]),
+        "peak MiB above idle": max(run.memory for run in runs[way]) / 2**20,
+    }
+    return Line(name, way, "MB/s", rates[way], ratio(rates[way], yardstick), more)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", nargs=3, metavar=("WAY", "PORT", "SCENE"), required=True)
+    way, port, scene = parser.parse_args().one
+    print(json.dumps(asdict(run_one(way, int(port), SCENES[scene]))))
