@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         found: list[_Found] = []
         try:
+            # What came before an error stays in the list.
             found.extend(_only_shown(search) if arguments.dry_run else _taken_up(search))
         except ArunaRefused as refusal:
             course.trouble("Aruna", why_refused(refusal))

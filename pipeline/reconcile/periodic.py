@@ -23,6 +23,8 @@ from pipeline.settings import Settings
 #: Seconds until it is looked again whether a run is due, and whether there is room for a job.
 _POLL = 5.0
 _ROOM_POLL = 1.0
+#: Seconds, at most, until an Aruna that did not answer is asked again.
+_AFTER_FAILURE = 60.0
 #: Seconds to wait at the stop for a call to Aruna that is under way.
 _STOP_PATIENCE = 3.0
 
@@ -78,7 +80,7 @@ class Reconciler:
                 log.error("journal.unavailable")
             except ArunaRefused as refusal:
                 log.error("reconcile.failed", why=f"Aruna: {why_refused(refusal)}")
-                pause = self._every
+                pause = min(_AFTER_FAILURE, self._every)
             except Interrupted as interruption:
                 log.warning("reconcile.interrupted", why=str(interruption))
 

@@ -44,7 +44,7 @@ def test_every_source_has_one_result_and_one_effective_callback(
     west.kill()
     sandbox.gfbio.seconds = 0
     first = _reconcile(east, settings)
-    whole.wait_for_callback(*sources, timeout=60)
+    whole.wait_for_callback(*sources, timeout=90)
 
     assert Counter(record["why"] for record in first) == {"RUNNING": 66, "ERROR": 20}
     assert _reconcile(east, settings) == []
