@@ -1,0 +1,68 @@
+"""Two hundred hooks in flight, and the service is killed again and again at random moments."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import Counter
+
+from pipeline.journal import State
+from sandbox import Sandbox
+from tests.durability.conftest import Starter
+from tests.durability.kept import DONE, assert_nothing_is_held, eventually, is_idle
+from tests.whole import Whole
+
+HOOKS = 200
+KILLS = 4
+#: Calls to the sandbox between two kills: a job makes about twelve, so that some get done.
+CALLS = (20, 400)
+_FORGOTTEN = 60.0
+
+
+def test_a_storm_of_kills_loses_nothing_and_does_nothing_twice(
+    sandbox: Sandbox, start_service: Starter, journal_url: str
+) -> None:
+    chance = random.Random(5)
+    service = start_service(JOURNAL_URL=journal_url, GFBIO_TRANSPORT="direct")
+    whole = Whole.of(sandbox, service)
+    gate = threading.Event()
+    sandbox.at("grpc.GetPubkeys", lambda _: gate.wait(_FORGOTTEN), times=None)
+    sandbox.aruna.upload_window = 0.0
+    sources = [whole.upload(f"plants-{number}.xml", _small(number)) for number in range(HOOKS)]
+    sandbox.wait_for(lambda: not sandbox.delivering, timeout=60)
+    assert [delivered.status for delivered in sandbox.deliveries] == [202] * HOOKS
+    gate.set()
+    for _ in range(KILLS):
+        until = len(sandbox.requests()) + chance.randint(*CALLS)
+        eventually(lambda enough=until: len(sandbox.requests()) >= enough)
+        service.kill()
+        service.start()
+    with service.journal() as journal:
+        assert len(journal.jobs(State.SUCCEEDED)) < HOOKS / 2
+    eventually(lambda: is_idle(service), timeout=60)
+    told = Counter(call.object_id for call in sandbox.callbacks if call.accepted)
+    assert told == dict.fromkeys(sources, 1)
+    for source in sources:
+        assert (whole.status(source), whole.labels(source)) == ("FINISHED", DONE)
+    assert results(sandbox, whole.project) == [
+        (f"plants-{number}.json", f"Plants {number}") for number in sorted(range(HOOKS), key=str)
+    ]
+    assert_nothing_is_held(whole)
+
+
+def results(sandbox: Sandbox, project: str) -> list[tuple[str, str]]:
+    """Name of each object that is no source, and the name in its JSON."""
+    made = [found for found in sandbox.objects_in(project) if found.name.endswith(".json")]
+    assert len(sandbox.objects_in(project)) == HOOKS + len(made)
+    return sorted((found.name, json.loads(sandbox.content(found.id))["name"]) for found in made)
+
+
+def _small(number: int) -> bytes:
+    """A document with one title and nothing else."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<DataSets xmlns="http://www.tdwg.org/schemas/abcd/2.06"><DataSet><Metadata><Description>'
+        f'<Representation language="en"><Title>Plants {number}</Title></Representation>'
+        "</Description></Metadata></DataSet></DataSets>"
+    ).encode()
