@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from pipeline.hook import Hook
 
 #: Loggers whose lower levels say nothing an operator needs. boto3 prints the bodies of its
-#: requests at ``debug`` (whole parts of a document), SQLAlchemy each statement at ``info``.
+#: requests at ``debug`` (whole parts of a document), SQLAlchemy each statement at ``info``, urllib3
+#: whole URLs in warnings that a stage says in its own words.
 _AT_LEAST = {
     "boto3": logging.INFO,
     "botocore": logging.INFO,
     "s3transfer": logging.INFO,
     "sqlalchemy": logging.WARNING,
+    "urllib3": logging.ERROR,
 }
 #: Paths that machines ask for every few seconds.
 _PROBES = ("/health", "/metrics")

@@ -252,7 +252,7 @@ def test_an_object_that_aruna_refuses(whole: Whole, status: grpc.StatusCode, sai
 
 def test_a_url_that_does_not_lead_to_the_source(whole: Whole) -> None:
     source = whole.upload("plants.xml", SAMPLE)
-    whole.wait_for_callback(source)
+    ended_job(whole, source)
     delivered = whole.sandbox.deliveries[-1].body
 
     whole.service.post(delivered.replace(b'"name":"plants.xml"', b'"name":"other.xml"'))
