@@ -34,8 +34,7 @@ def test_a_storm_of_kills_loses_nothing_and_does_nothing_twice(
     assert [delivered.status for delivered in sandbox.deliveries] == [202] * HOOKS
     gate.set()
     for _ in range(KILLS):
-        until = len(sandbox.requests()) + chance.randint(*CALLS)
-        eventually(lambda enough=until: len(sandbox.requests()) >= enough)
+        wait_for_calls(sandbox, chance.randint(*CALLS))
         service.kill()
         service.start()
     with service.journal() as journal:
@@ -49,6 +48,12 @@ def test_a_storm_of_kills_loses_nothing_and_does_nothing_twice(
         (f"plants-{number}.json", f"Plants {number}") for number in sorted(range(HOOKS), key=str)
     ]
     assert_nothing_is_held(whole)
+
+
+def wait_for_calls(sandbox: Sandbox, number: int) -> None:
+    """Wait until so many more calls have arrived."""
+    enough = len(sandbox.requests()) + number
+    eventually(lambda: len(sandbox.requests()) >= enough)
 
 
 def results(sandbox: Sandbox, project: str) -> list[tuple[str, str]]:
