@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from pipeline.addresses import Addresses
 from pipeline.aruna import Aruna
@@ -15,6 +16,9 @@ from pipeline.metrics import Metrics
 from pipeline.pool import Pool
 from pipeline.relay import Relay
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.reconcile import Reconciler
 
 #: Seconds between SIGTERM and the end of running jobs, out of gunicorn's graceful 30.
 GRACE = 22.0
@@ -53,8 +57,11 @@ class Service:
             self.watch,
             threads=settings.worker_threads,
         )
+        self._reconciler = _reconciler(settings, self.journal)
         self.watch.start()
         self.pool.start()
+        if self._reconciler is not None:
+            self._reconciler.start()
 
     def later(self, errand: Callable[[], None]) -> None:
         """Do a small thing in the background that may be lost; too many at once are dropped."""
@@ -73,6 +80,8 @@ class Service:
 
     def stop(self, grace: float = GRACE) -> None:
         """End everything that ``start`` began; jobs not finished are back in the queue."""
+        if self._reconciler is not None:
+            self._reconciler.stop()
         self.begin_stop(grace)
         if self._finishing is not None:
             self._finishing.join()
@@ -81,3 +90,13 @@ class Service:
         self._background.shutdown(wait=False, cancel_futures=True)
         self.aruna.close()
         self.journal.close()
+
+
+def _reconciler(settings: Settings, journal: Journal) -> Reconciler | None:
+    """What looks for lost hooks now and then, if the operator wants that."""
+    if settings.reconcile_every is None or settings.aruna_token is None:
+        return None
+    # Most installations do without, and it would double the time of the start.
+    from pipeline.reconcile import Reconciler
+
+    return Reconciler(settings, journal, token=settings.aruna_token, every=settings.reconcile_every)

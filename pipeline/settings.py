@@ -297,6 +297,10 @@ def _check_together(settings: Settings) -> None:
             raise SettingsError(
                 name.upper(), "must begin with https:// (http needs ALLOW_INSECURE)"
             )
+    if settings.reconcile_every and not settings.aruna_token:
+        raise SettingsError(
+            "ARUNA_TOKEN", "is missing; RECONCILE_EVERY needs an operator's API token"
+        )
     _check_relay(settings)
 
 
