@@ -26,12 +26,12 @@ from pipeline.bioschemas import Kind
 from pipeline.errors import Code, JobError
 from pipeline.hook import Hook, HookRefused, parse_hook
 from pipeline.journal import IGNORED, JournalUnavailable, Outcome, State
+from pipeline.operators.status import HEADERS as STATUS_HEADERS
+from pipeline.operators.status import authorised, status_page
 from pipeline.redaction import redact
 from pipeline.relay import CONTENT_TYPES
 from pipeline.service import Service
 from pipeline.settings import Settings
-from pipeline.status import HEADERS as STATUS_HEADERS
-from pipeline.status import authorised, status_page
 
 #: Bytes of a hook's body, and seconds until it is here.
 MAX_BODY = 1024 * 1024

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.commands import CommandFailed
+from pipeline.operators import CommandFailed
 
 COMMANDS = {
-    "jobs": ("pipeline.commands.jobs", "list what is in the journal"),
-    "show": ("pipeline.commands.show", "all about one job, and what to do about it"),
-    "retry": ("pipeline.commands.retry", "put failed jobs back into the queue"),
-    "check": ("pipeline.commands.check", "is everything in place? one line for each thing"),
+    "jobs": ("pipeline.operators.jobs", "list what is in the journal"),
+    "show": ("pipeline.operators.show", "all about one job, and what to do about it"),
+    "retry": ("pipeline.operators.retry", "put failed jobs back into the queue"),
+    "check": ("pipeline.operators.check", "is everything in place? one line for each thing"),
     "reconcile": ("pipeline.reconcile", "find and do what Aruna never delivered"),
     "transform": ("pipeline.bioschemas.command", "ABCD to Bioschemas JSON-LD, on this machine"),
 }

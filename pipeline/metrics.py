@@ -18,9 +18,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from pipeline import __version__, reconciled
+from pipeline import __version__
 from pipeline.errors import Code
 from pipeline.journal import IGNORED, JournalUnavailable, State
+from pipeline.operators import reconciled
 
 if TYPE_CHECKING:
     from pipeline.journal import Journal

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import COMMANDS
-from pipeline.advice import ADVICE
 from pipeline.errors import Code
 from pipeline.journal import Journal
 from pipeline.metrics import Metrics
+from pipeline.operators.advice import ADVICE
 from pipeline.settings import settings_table
 
 ROOT = Path(__file__).parents[1]

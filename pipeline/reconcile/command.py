@@ -15,15 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline import reconciled, units
 from pipeline.aruna import ArunaRefused
-from pipeline.commands import CommandFailed
-from pipeline.commands.opening import journal_of_service, settings_of_service
-from pipeline.commands.record import print_json, rfc3339
-from pipeline.commands.table import print_table
 from pipeline.errors import LeaseLost
 from pipeline.hook import token_expiry
 from pipeline.journal import Journal
+from pipeline.operators import CommandFailed, reconciled, units
+from pipeline.operators.opening import journal_of_service, settings_of_service
+from pipeline.operators.record import print_json, rfc3339
+from pipeline.operators.table import print_table
 from pipeline.reconcile.account import Account
 from pipeline.reconcile.course import Course, why_refused
 from pipeline.reconcile.coverage import Ours

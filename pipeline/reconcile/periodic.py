@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import structlog
 
-from pipeline import reconciled
 from pipeline.aruna import ArunaRefused
 from pipeline.errors import Interrupted, Stopping
 from pipeline.journal import Journal, JournalUnavailable, State
+from pipeline.operators import reconciled
 from pipeline.reconcile.account import Account
 from pipeline.reconcile.course import Course, why_refused
 from pipeline.reconcile.coverage import Ours

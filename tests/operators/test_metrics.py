@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline import __version__, reconciled
+from pipeline import __version__
 from pipeline.errors import Code
 from pipeline.journal import Journal, JournalUnavailable
 from pipeline.metrics import HOOK_ANSWERS, Metrics
+from pipeline.operators import reconciled
 
 from .deliveries import NOON, Clock, busy_day
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import Code
 from pipeline.journal import Journal, JournalUnavailable
-from pipeline.status import HEADERS, authorised, status_page
+from pipeline.operators.status import HEADERS, authorised, status_page
 
 from .deliveries import DAY, LEAK, NOON, Clock, busy_day, claimed, delivery, failed, waiting
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.journal import Journal
-from pipeline.status import status_page
+from pipeline.operators.status import status_page
 
 from .deliveries import NOON, Clock, busy_day, delivery, running
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import reconciled
 from pipeline.__main__ import main
+from pipeline.operators import reconciled
 from sandbox.points import Call
 from sandbox.refusal import Dropped, forbidden
 from sandbox.ulid import new_ulid

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline import reconciled
 from pipeline.journal import Journal, Outcome, State
+from pipeline.operators import reconciled
 from pipeline.reconcile import Reconciler, periodic
 from pipeline.reconcile.turn import Turn
 from pipeline.settings import Settings

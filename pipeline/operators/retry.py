@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.commands.opening import journal_of_service
-from pipeline.commands.record import print_json
 from pipeline.journal import Journal, UnknownJob
+from pipeline.operators.opening import journal_of_service
+from pipeline.operators.record import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,11 @@ import argparse
 import sys
 import time
 
-from pipeline import units
-from pipeline.commands.opening import journal_of_service
-from pipeline.commands.record import job_record, print_json
-from pipeline.commands.table import print_table
 from pipeline.journal import Job, State
+from pipeline.operators import units
+from pipeline.operators.opening import journal_of_service
+from pipeline.operators.record import job_record, print_json
+from pipeline.operators.table import print_table
 
 _COLUMNS = ("JOB", "SOURCE", "STATE", "AGE", "TOKEN")
 _STYLES = {State.FAILED: "red", State.RUNNING: "green", State.QUEUED: "", State.SUCCEEDED: "dim"}

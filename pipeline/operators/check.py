@@ -7,10 +7,10 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 
-from pipeline.check import Finding, findings
-from pipeline.commands import CommandFailed
-from pipeline.commands.opening import settings_of_service
-from pipeline.commands.record import print_json
+from pipeline.operators import CommandFailed
+from pipeline.operators.findings import Finding, findings
+from pipeline.operators.opening import settings_of_service
+from pipeline.operators.record import print_json
 from pipeline.redaction import redact
 
 

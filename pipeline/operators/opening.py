@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from pipeline import logs, redaction
-from pipeline.commands import CommandFailed
 from pipeline.journal import Journal, JournalUnavailable, UnknownJob
+from pipeline.operators import CommandFailed
 from pipeline.settings import Settings, SettingsError
 
 _WRONG_SETTING = 2

@@ -1,4 +1,5 @@
-"""The operators' commands, one module each, with ``add_arguments`` and ``run``."""
+"""What operators see and do: the commands (one module each, with ``add_arguments`` and ``run``), the
+status page, the checks, and the words for codes, times and sizes."""
 
 
 class CommandFailed(Exception):

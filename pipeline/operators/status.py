@@ -17,9 +17,10 @@ from pathlib import Path
 
 from bottle import SimpleTemplate
 
-from pipeline import __version__, reconciled, units
-from pipeline.advice import advice_for
+from pipeline import __version__
 from pipeline.journal import Job, Journal, JournalUnavailable, State
+from pipeline.operators import reconciled, units
+from pipeline.operators.advice import advice_for
 
 #: Seconds between two loads of the page.
 REFRESH = 10

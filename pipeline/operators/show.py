@@ -6,12 +6,12 @@ import argparse
 import sys
 import time
 
-from pipeline import units
-from pipeline.advice import advice_for
-from pipeline.commands.opening import journal_of_service
-from pipeline.commands.record import attempt_record, job_record, print_json
-from pipeline.commands.table import print_facts, print_table
 from pipeline.journal import Job, PastAttempt, State
+from pipeline.operators import units
+from pipeline.operators.advice import advice_for
+from pipeline.operators.opening import journal_of_service
+from pipeline.operators.record import attempt_record, job_record, print_json
+from pipeline.operators.table import print_facts, print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
