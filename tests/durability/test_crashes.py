@@ -15,6 +15,7 @@ import pytest
 from sandbox import Call, Sandbox
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
+from tests.durability.conftest import Starter
 from tests.durability.databases import DATABASES, database
 from tests.durability.kept import assert_done_once, assert_nothing_is_held, wait_for_the_end
 from tests.running import TOKEN, running
@@ -144,3 +145,22 @@ def test_nobody_holds_a_job_after_a_crash(aftermath: Aftermath) -> None:
 def test_a_crash_leaves_no_second_object(aftermath: Aftermath) -> None:
     sandbox, project = aftermath.whole.sandbox, aftermath.whole.project
     assert len(sandbox.objects_in(project)) == 2 * len(STAGES)
+
+
+def test_an_object_that_the_data_proxy_has_not_heard_of_is_continued_after_a_crash(
+    sandbox: Sandbox, start_service: Starter
+) -> None:
+    whole = Whole.of(sandbox, start_service())
+    ready = Arrest(sandbox, "gfbio.result")
+    created = Arrest(sandbox, "grpc.CreateObject", after=True)
+    source = whole.upload("plants.xml", SAMPLE)
+    ready.wait()
+    sandbox.aruna.upload_window = 2.0
+    ready.let_go(effect=True)
+    created.wait()
+    whole.service.kill()
+    created.let_go()
+    whole.service.start()
+    wait_for_the_end(whole, source)
+    assert_done_once(whole, source)
+    assert len(sandbox.requests("grpc.CreateObject")) > 1
