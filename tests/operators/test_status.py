@@ -16,7 +16,7 @@ from pipeline.operators.status import HEADERS, authorised, status_page
 
 from .deliveries import DAY, LEAK, NOON, Clock, busy_day, claimed, delivery, failed, waiting
 
-TEMPLATE = Path(__file__).parents[2] / "pipeline" / "status.html"
+TEMPLATE = Path(__file__).parents[2] / "pipeline" / "operators" / "status.html"
 
 
 class Page(HTMLParser):
