@@ -18,7 +18,7 @@ from tests.durability.kept import (
     eventually,
     wait_for_the_end,
 )
-from tests.running import Running
+from tests.running import Running, free_port
 from tests.whole import Whole
 
 
@@ -33,11 +33,11 @@ def test_a_host_that_dies_loses_its_jobs_to_another_when_the_lease_ends(
     sandbox: Sandbox, start_impatient: Starter, postgresql_url: str
 ) -> None:
     first = start_impatient("first", JOURNAL_URL=postgresql_url)
-    second = start_impatient("second", JOURNAL_URL=postgresql_url)
     held = Arrest(sandbox, "gfbio.result")
     whole = Whole.of(sandbox, first)
     source = whole.upload("plants.xml", SAMPLE)
     held.wait()
+    second = start_impatient("second", JOURNAL_URL=postgresql_url)
     renewed = (the_job(first).lease_until or 0.0) + impatient.LEASE
     eventually(lambda: (the_job(first).lease_until or 0.0) > renewed)
     assert len(sandbox.requests("gfbio.transform")) == 1
@@ -53,11 +53,11 @@ def test_a_process_that_dies_loses_its_jobs_at_once_to_another_on_its_machine(
     sandbox: Sandbox, start_service: Starter, postgresql_url: str
 ) -> None:
     first = start_service("first", JOURNAL_URL=postgresql_url)
-    second = start_service("second", JOURNAL_URL=postgresql_url)
     held = Arrest(sandbox, "gfbio.result")
     whole = Whole.of(sandbox, first)
     source = whole.upload("plants.xml", SAMPLE)
     held.wait()
+    second = start_service("second", JOURNAL_URL=postgresql_url)
     first.kill()
     held.let_go()
     whole.service = second
@@ -83,13 +83,14 @@ def test_a_worker_that_dies_loses_its_jobs_at_once_to_its_siblings(
 def test_a_relay_is_answered_by_a_host_whose_job_it_is_not(
     sandbox: Sandbox, start_service: Starter, postgresql_url: str
 ) -> None:
-    behind = start_service("behind", JOURNAL_URL=postgresql_url)
+    port = free_port()
+    address = {"JOURNAL_URL": postgresql_url, "PUBLIC_URL": f"http://127.0.0.1:{port}"}
     held = Arrest(sandbox, "gfbio.transform")
-    first = start_service("first", JOURNAL_URL=postgresql_url, PUBLIC_URL=behind.url)
+    first = start_service("first", **address)
     whole = Whole.of(sandbox, first)
     source = whole.upload("plants.xml", SAMPLE)
     held.wait()
-    assert the_job(first).holder is not None
+    behind = start_service("behind", **address, SERVICE_PORT=str(port))
     held.let_go(effect=True)
     wait_for_the_end(whole, source)
     assert_done_once(whole, source)
