@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,14 +42,35 @@ class Database:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.writing = _engine(parsed, size=1, spare=0)
         self.reading = _engine(parsed, size=_READERS, spare=_READERS, isolation_level="AUTOCOMMIT")
+        self._preparing = threading.Lock()
+        self._prepared = False
         if self._file is not None:
             event.listen(self.writing, "begin", _begin_immediate)
 
     def prepare(self) -> None:
-        """Create or upgrade the database; safe if several processes do it at once.
+        """Create or upgrade the database, once; safe if several processes do it at once.
 
-        Raises ``OSError``, ``SchemaTooNew``, and SQLAlchemy's errors.
+        Raises ``OSError``, ``SchemaTooNew``, and SQLAlchemy's errors; then it is tried anew when
+        it is called again.
         """
+        if self._prepared:
+            return
+        with self._preparing:
+            if not self._prepared:
+                self._prepare()
+                self._prepared = True
+
+    def connect_to_write(self) -> Connection:
+        """A connection of the writer's, to a database that is prepared."""
+        self.prepare()
+        return self.writing.connect()
+
+    def connect_to_read(self) -> Connection:
+        """A connection for single statements, to a database that is prepared."""
+        self.prepare()
+        return self.reading.connect()
+
+    def _prepare(self) -> None:
         if self._file is None:
             self._create_version_table()
             self._upgrade()

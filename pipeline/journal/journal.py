@@ -28,7 +28,7 @@ from pipeline.journal.records import (
 )
 from pipeline.journal.schema import AnyRow, SchemaTooNew
 from pipeline.journal.sealing import Seal
-from pipeline.journal.writer import JournalUnavailable, Writer, unavailable
+from pipeline.journal.writer import JournalUnavailable, Writer, is_outage, unavailable
 
 T = TypeVar("T")
 
@@ -63,7 +63,11 @@ class Journal:
         self._clock = clock
 
     def open(self) -> None:
-        """Create or upgrade the database and start writing; once in each process, after a fork."""
+        """Create or upgrade the database and start writing; once in each process, after a fork.
+
+        A database that is down is no reason not to start: it is prepared as soon as it is there,
+        and until then every method raises ``JournalUnavailable``.
+        """
         self._database = Database(self._url)
         try:
             self._database.prepare()
@@ -71,9 +75,10 @@ class Journal:
             self._database.close()
             raise JournalUnavailable(f"the journal cannot be opened: {error}") from error
         except SQLAlchemyError as error:
-            self._database.close()
-            raise unavailable(error) from None
-        self._writer = Writer(self._database.writing, self._database.empty_log)
+            if not is_outage(error):
+                self._database.close()
+                raise unavailable(error) from None
+        self._writer = Writer(self._database.connect_to_write, self._database.empty_log)
         self._writer.start()
 
     def close(self) -> None:
@@ -318,7 +323,7 @@ class Journal:
 
     def _read(self, question: Callable[[Connection], T]) -> T:
         try:
-            with self._database.reading.connect() as connection:
+            with self._database.connect_to_read() as connection:
                 return question(connection)
         except SQLAlchemyError as error:
             raise unavailable(error) from None

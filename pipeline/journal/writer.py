@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -62,14 +62,14 @@ class _Waiting:
 
 
 class Writer:
-    """The writing thread of a process.
+    """The writing thread of a process, over connections that ``connect`` makes.
 
     ``checkpoint`` empties SQLite's write-ahead log, and says whether it could; it is called at the
     start and after transactions that removed credentials.
     """
 
-    def __init__(self, engine: Engine, checkpoint: Callable[[], bool]) -> None:
-        self._engine = engine
+    def __init__(self, connect: Callable[[], Connection], checkpoint: Callable[[], bool]) -> None:
+        self._connect = connect
         self._connection: Connection | None = None
         self._used_at = 0.0
         self._checkpoint = checkpoint
@@ -143,12 +143,12 @@ class Writer:
         error = self._commit(batch)
         if error is None:
             return None
-        if len(batch) == 1 or _is_outage(error):
+        if len(batch) == 1 or is_outage(error):
             _refuse(batch, error)
             return error
         for index, item in enumerate(batch):
             error = self._write([item])
-            if error is not None and _is_outage(error):
+            if error is not None and is_outage(error):
                 _refuse(batch[index + 1 :], error)
                 return error
         return None
@@ -187,7 +187,7 @@ class Writer:
         if time.monotonic() - self._used_at > _IDLE:
             self._let_go()
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = self._connect()
         return self._connection
 
     def _let_go(self) -> None:
@@ -231,7 +231,7 @@ def _is_race(error: Exception) -> bool:
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _RACES
 
 
-def _is_outage(error: Exception) -> bool:
+def is_outage(error: Exception) -> bool:
     """Whether no other write would fare better now."""
     outage = (OperationalError, InterfaceError, PoolTimeout)
     return isinstance(error, outage) and not _is_race(error)

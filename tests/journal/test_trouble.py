@@ -144,9 +144,18 @@ def test_a_journal_recovers_when_postgresql_comes_back(
         assert len(journal.claim("host", 5, 60)) == 2
 
 
-def test_a_postgresql_that_does_not_answer_stops_the_start(postgresql_url: str, line: Line) -> None:
+def test_a_journal_that_starts_without_postgresql_begins_when_it_comes(
+    postgresql_url: str, line: Line, clock: Clock
+) -> None:
     url = make_url(postgresql_url).set(host="127.0.0.1", port=line.port)
     line.cut()
-    with pytest.raises(JournalUnavailable, match="OperationalError") as raised:
-        Journal(url.render_as_string(hide_password=False)).open()
-    assert str(line.port) not in str(raised.value)
+    journal = Journal(url.render_as_string(hide_password=False), clock=clock)
+    journal.open()
+    with closing(journal):
+        for ask in (journal.probe, journal.counts):
+            with pytest.raises(JournalUnavailable, match="OperationalError") as raised:
+                ask()
+            assert str(line.port) not in str(raised.value)
+        line.mend()
+        assert journal.counts()[State.QUEUED] == 0
+        assert not journal.enqueue(delivery(0)).duplicate
