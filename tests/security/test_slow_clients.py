@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -37,13 +37,16 @@ def dripping(service: Running, begin: bytes, clients: int) -> Iterator[None]:
         def drip() -> None:
             while not ended.wait(1):
                 for sock in socks:
-                    sock.send(b"x")
+                    with suppress(ConnectionError):
+                        sock.send(b"x")
 
         thread = threading.Thread(target=drip)
         thread.start()
-        yield
-        ended.set()
-        thread.join()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 def acknowledged(service: Running, number: int) -> float:
