@@ -41,9 +41,9 @@ def upload(
     """Store ``result`` in the object ``object_id`` at ``place``; its length in bytes.
 
     Parts of ``part_size`` bytes are sent, ``concurrency`` at a time, while the result is still
-    being read. ``before_write`` is called before each request that begins or ends a write, and
-    raises if this process may not any more; each part is sent within ``sending()``. Raises
-    ``JobFailed`` (``upload_failed``), or whatever ends the result or the attempt.
+    being read. ``before_write`` is called before each request that writes, and raises if this
+    process may not any more; each part is sent within ``sending()``. Raises ``JobFailed``
+    (``upload_failed``), or whatever ends the result or the attempt.
     """
     to = _Destination(s3, place, attempt, before_write, sending)
     with attempt.aborting(s3.shut), _Window(to, part_size, concurrency) as window:
@@ -141,16 +141,19 @@ class _Window:
                 self._to.s3.client.upload_part,
                 self._to.place,
                 self._to.attempt,
-                before=self._unless_stopped,
+                before=self._before_sending,
                 Body=part,
                 PartNumber=number,
                 UploadId=upload_id,
             )
         self._etags[number] = answer["ETag"]
 
-    def _unless_stopped(self) -> None:
+    def _before_sending(self) -> None:
+        # Aruna 2.0.4: the upload id of a part is not looked at, so that one of a process that was
+        # paused would go into the upload of its successor.
         if self._stopped:
             raise CancelledError
+        self._to.before_write()
 
     def _buffer(self) -> bytearray:
         self._collect(0)
@@ -223,8 +226,12 @@ def _complete(to: _Destination, upload_id: str, etags: dict[int, str]) -> str | 
 
 
 def _abort(to: _Destination, upload_id: str) -> None:
-    """Best effort. Aruna 2.0.4: an APPEND token may not, and the first error is what counts."""
+    """Best effort. Aruna 2.0.4: an APPEND token may not, and the first error is what counts.
+
+    Whoever may not write any more leaves it alone: it would be the successor's upload that ends.
+    """
     with suppress(Exception):
+        to.before_write()
         to.s3.client.abort_multipart_upload(
             Bucket=to.place.bucket, Key=to.place.key, UploadId=upload_id
         )
