@@ -37,10 +37,15 @@ def attempt(claim: Claim, chance: random.Random, stopping: Callable[[], bool]) -
     ``stopping`` says whether this process is about to end.
     """
     try:
-        _attempt(claim, chance, stopping)
+        _until_interrupted(claim, chance, stopping)
     except JournalUnavailable:
         claim.peers.metrics.journal_errors.inc()
         log.error("attempt.abandoned", why="the journal can't be written; the lease will end")
+
+
+def _until_interrupted(claim: Claim, chance: random.Random, stopping: Callable[[], bool]) -> None:
+    try:
+        _attempt(claim, chance, stopping)
     except Interrupted as interrupted:
         log.warning("attempt.abandoned", why=str(interrupted))
         claim.peers.journal.release(claim.job.id, claim.lease)
@@ -110,7 +115,10 @@ def _failed(claim: Claim, failure: JobFailed, chance: random.Random, *, stopping
     if claim.attempt.is_cut_by(Stopping) or (stopping and failure.again):
         # A stopping process answers no relay, so what fails now says nothing about the source.
         _release(claim)
-    elif failure.code in (Code.INVALID_SECRET, Code.CALLBACK_FAILED) and not failure.again:
+        return
+    if _is_calling_back(claim) and failure.code is not Code.INVALID_SECRET:
+        failure = _of_the_callback(failure)
+    if failure.code in (Code.INVALID_SECRET, Code.CALLBACK_FAILED) and not failure.again:
         _end(claim, failure)
     elif failure.code is Code.CALLBACK_FAILED:
         _callback_again(claim, failure, chance)
@@ -118,6 +126,19 @@ def _failed(claim: Claim, failure: JobFailed, chance: random.Random, *, stopping
         _again(claim, failure, chance)
     else:
         _give_up(claim, failure)
+
+
+def _is_calling_back(claim: Claim) -> bool:
+    return claim.job.step is Step.CALLBACK or claim.meter.stage == "callback"
+
+
+def _of_the_callback(failure: JobFailed) -> JobFailed:
+    """The work is done, and stays done whatever goes wrong in telling Aruna."""
+    if failure.code is Code.CALLBACK_FAILED:
+        return failure
+    told = JobFailed(Code.CALLBACK_FAILED, failure.message, again=True)
+    told.__cause__ = failure
+    return told
 
 
 def _again(claim: Claim, failure: JobFailed, chance: random.Random) -> None:
@@ -167,8 +188,8 @@ def _give_up(claim: Claim, failure: JobFailed) -> None:
 
 
 def _end(claim: Claim, failure: JobFailed) -> None:
-    """The job has failed for good and Aruna can't be told."""
-    claim.peers.journal.ended(
+    """The job has failed for good and Aruna can't be told; a delivery since then may be better."""
+    ended = claim.peers.journal.ended(
         claim.job.id,
         claim.lease,
         state=State.FAILED,
@@ -176,4 +197,7 @@ def _end(claim: Claim, failure: JobFailed) -> None:
         deliveries=claim.job.deliveries,
         scrub=failure.code is Code.INVALID_SECRET,
     )
-    _say_the_end(claim, State.FAILED, Outcome(failure.code, failure.message))
+    if ended:
+        _say_the_end(claim, State.FAILED, Outcome(failure.code, failure.message))
+    else:
+        claim.peers.journal.release(claim.job.id, claim.lease)
