@@ -10,6 +10,9 @@ from tests.running import Running
 from tests.whole import Whole
 
 DONE = [("PROCESSING_STATUS", "success")]
+#: The smallest PART_SIZE, and the bytes of a result of two such parts.
+PART_SIZE = str(5 * 1024 * 1024)
+LARGE = 6 * 1024 * 1024
 _PAUSE = 0.02
 
 

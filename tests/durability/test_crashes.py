@@ -17,12 +17,16 @@ from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
 from tests.durability.conftest import Starter
 from tests.durability.databases import DATABASES, database
-from tests.durability.kept import assert_done_once, assert_nothing_is_held, wait_for_the_end
+from tests.durability.kept import (
+    LARGE,
+    PART_SIZE,
+    assert_done_once,
+    assert_nothing_is_held,
+    wait_for_the_end,
+)
 from tests.running import TOKEN, running
 from tests.whole import Whole
 
-#: Bytes of a result of two parts, with the smallest PART_SIZE.
-LARGE = 6 * 1024 * 1024
 _NAME = "plants-"
 
 
@@ -92,7 +96,7 @@ def _killed(sandbox: Sandbox, directory: Path, url: str) -> Iterator[Aftermath]:
         "WEBHOOK_TOKEN": TOKEN,
         "JOURNAL_URL": url,
         "WORKER_THREADS": str(len(STAGES) + 1),
-        "PART_SIZE": str(5 * 1024 * 1024),
+        "PART_SIZE": PART_SIZE,
     }
     with running(directory, settings) as service:
         whole = Whole.of(sandbox, service)

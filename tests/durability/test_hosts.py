@@ -8,11 +8,14 @@ import signal
 from pipeline.journal import Job
 from pipeline.pool import LEASE
 from sandbox import Sandbox
+from sandbox.synthetic import result
 from tests.conftest import SAMPLE
 from tests.durability import impatient
 from tests.durability.arrest import Arrest
 from tests.durability.conftest import Starter
 from tests.durability.kept import (
+    LARGE,
+    PART_SIZE,
     assert_done_once,
     assert_nothing_is_held,
     eventually,
@@ -117,6 +120,30 @@ def test_a_process_paused_for_longer_than_its_lease_writes_nothing_any_more(
     wait_for_the_end(whole, source)
     assert_done_once(whole, source)
     assert len(_created(sandbox)) == len(_written(sandbox)) == 1
+
+
+def test_a_process_paused_in_the_middle_of_an_upload_does_not_spoil_its_successors(
+    sandbox: Sandbox, start_impatient: Starter, postgresql_url: str
+) -> None:
+    sandbox.gfbio.big = LARGE
+    settings = {"JOURNAL_URL": postgresql_url, "PART_SIZE": PART_SIZE}
+    paused = start_impatient("paused", **settings)
+    whole = Whole.of(sandbox, paused)
+    sending = Arrest(sandbox, "s3.part")
+    source = whole.upload("plants.xml", SAMPLE)
+    sending.wait()
+    os.killpg(_pid(paused), signal.SIGSTOP)
+    completing = Arrest(sandbox, "s3.complete")
+    whole.service = start_impatient("second", **settings)
+    completing.wait()
+    os.killpg(_pid(paused), signal.SIGCONT)
+    sending.let_go(effect=True)
+    eventually(lambda: "attempt.abandoned" in paused.logged())
+    completing.let_go(effect=True)
+    wait_for_the_end(whole, source)
+    assert_done_once(whole, source)
+    assert len(sandbox.requests("s3.complete")) == 1
+    assert sandbox.content(whole.result(source).id) == b"".join(result(LARGE))
 
 
 def _created(sandbox: Sandbox) -> list[object]:

@@ -112,6 +112,16 @@ def test_a_postgresql_that_is_gone_is_told_and_passes(
     assert_well(whole, "after.xml")
 
 
+def test_a_service_that_starts_before_its_postgresql_takes_hooks_once_that_is_there(
+    sandbox: Sandbox, start_service: Starter, line: Line, url_of_line: str
+) -> None:
+    line.cut()
+    whole = Whole.of(sandbox, start_service(JOURNAL_URL=url_of_line))
+    assert_refused_and_told(whole, "before.xml")
+    line.mend()
+    assert_well(whole, "after.xml")
+
+
 def test_a_job_under_way_outlives_its_journals_absence(
     sandbox: Sandbox, start_impatient: Starter, line: Line, url_of_line: str
 ) -> None:

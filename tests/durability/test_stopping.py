@@ -15,13 +15,9 @@ from sandbox.synthetic import result
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
 from tests.durability.conftest import Starter
-from tests.durability.kept import assert_done_once, eventually, wait_for_the_end
+from tests.durability.kept import LARGE, PART_SIZE, assert_done_once, eventually, wait_for_the_end
 from tests.running import Running
 from tests.whole import Whole
-
-#: Bytes of a result of two parts, with the smallest PART_SIZE.
-LARGE = 6 * 1024 * 1024
-PARTS = {"PART_SIZE": str(5 * 1024 * 1024)}
 
 
 def assert_queued_and_uncounted(service: Running) -> None:
@@ -37,7 +33,7 @@ def test_a_restart_in_the_middle_of_a_job_ends_in_one_whole_object(
     sandbox: Sandbox, start_impatient: Starter, operation: str
 ) -> None:
     sandbox.gfbio.big = LARGE
-    whole = Whole.of(sandbox, start_impatient(**PARTS))
+    whole = Whole.of(sandbox, start_impatient(PART_SIZE=PART_SIZE))
     held = Arrest(sandbox, operation)
     source = whole.upload("plants.xml", SAMPLE)
     held.wait()
