@@ -111,6 +111,9 @@ class Pool:
                 pause = self._claim_what_is_due()
             except JournalUnavailable:
                 log.error("journal.unavailable")
+            except Exception:
+                # The boundary: without this thread no job would ever be begun again.
+                log.exception("dispatch.defect")
             self._changed.wait(pause)
             self._changed.clear()
 
@@ -162,7 +165,9 @@ class Pool:
             yield
         finally:
             with self._idle:
-                self._claims.pop(claim.job.id, None)
+                # It may be claimed anew already, from the queue into which this attempt put it.
+                if self._claims.get(claim.job.id) is claim:
+                    del self._claims[claim.job.id]
                 self._idle.notify_all()
             self._changed.set()
 
@@ -183,6 +188,9 @@ class Pool:
                     self._peers.journal.housekeeping()
             except JournalUnavailable:
                 log.error("journal.unavailable")
+            except Exception:
+                # The boundary: without this thread no lease would ever be renewed again.
+                log.exception("keep.defect")
 
     def _renew(self) -> None:
         with self._lock:
