@@ -78,7 +78,11 @@ class Settings:
     aruna_server_address: str = setting(
         values.address, None, "Aruna's gRPC address, `https://host[:port]`", said="required"
     )
-    server_host: str = setting(values.text, "0.0.0.0", "address to listen on")  # noqa: S104
+    server_host: str = setting(
+        values.text,
+        "0.0.0.0",  # noqa: S104 - a container's only way; SECURITY.md says what stands before it
+        "address to listen on",
+    )
     service_port: int = setting(values.port, "5000", "port to listen on")
     webhook_token: tuple[str, ...] = setting(
         values.tokens,

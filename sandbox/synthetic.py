@@ -15,7 +15,7 @@ _ALPHABET = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,"
 
 def result(size: int) -> Iterator[bytes]:
     """A JSON object of exactly ``size`` bytes (100 at least), in blocks of ``BLOCK``."""
-    table = random.Random(size).randbytes(BLOCK).translate((_ALPHABET * 4)[:256])  # noqa: S311
+    table = random.Random(size).randbytes(BLOCK).translate((_ALPHABET * 4)[:256])  # noqa: S311 - filler
     left = size - len(_HEAD) - len(_TAIL)
     pending = _HEAD
     turn = 0

@@ -122,7 +122,7 @@ def test_compose_starts_the_sandbox_where_the_service_looks_for_it() -> None:
     assert environment["ARUNA_SERVER_ADDRESS"].endswith(f":{ports['grpc']}")
     assert environment["GFBIO_BASE_URL"].endswith(f":{ports['gfbio']}/api")
     free = [re.sub(r"-port=\d+", "-port=0", word) for word in command[1:]]
-    loopback = [word.replace("0.0.0.0", "127.0.0.1") for word in free]  # noqa: S104
+    loopback = [word.replace("0.0.0.0", "127.0.0.1") for word in free]  # noqa: S104 - to be replaced
     with subprocess.Popen(
         [sys.executable, *loopback], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as sandbox:

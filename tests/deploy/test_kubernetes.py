@@ -52,4 +52,4 @@ def test_the_pod_runs_unprivileged_on_a_read_only_root() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     writable = {m["mountPath"] for m in CONTAINER["volumeMounts"] if not m.get("readOnly")}
-    assert writable == {"/tmp", "/var/lib/abcd2bioschema"}  # noqa: S108
+    assert writable == {"/tmp", "/var/lib/abcd2bioschema"}  # noqa: S108 - mounts
