@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
-from pathlib import Path
 
 from sandbox import Sandbox
 from tests.bioschemas.documents import ABCD, abcd, elements
@@ -13,6 +11,8 @@ from tests.bioschemas.test_archive import packed
 from tests.conftest import SAMPLE
 from tests.running import Running
 from tests.whole import Whole
+
+from .processes import children_of, memory_of, worker_of
 
 MEBIBYTE = 1024 * 1024
 #: Bytes by which the service's own memory may grow while all of these are worked on.
@@ -110,29 +110,3 @@ class Probing:
             answer = self._service.session.get(f"{self._service.url}/health", timeout=10)
             assert answer.status_code == 200
             self.answers.append(time.perf_counter() - begun)
-
-
-def worker_of(service: Running) -> int:
-    """The one worker process of the service, once it answers."""
-    assert service.process is not None
-    service.session.get(f"{service.url}/health", timeout=10)
-    (worker,) = children_of(service.process.pid)
-    return worker
-
-
-def children_of(pid: int) -> list[int]:
-    """The running children of a process."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            state, parent = status.read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found.append(int(status.parent.name))
-    return found
-
-
-def memory_of(pid: int) -> int:
-    """The most memory a process has ever had, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return int(peak) * 1024
