@@ -6,9 +6,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import update
 
 from pipeline.errors import LeaseLost
-from pipeline.journal import Job, Journal, Progress, State, Step
+from pipeline.journal import Job, Journal, JournalUnavailable, Progress, State, Step
+from pipeline.journal.schema import jobs
 from tests.journal.conftest import OpenJournal
 from tests.journal.deliveries import DONE, LEASE, NOW, Clock, claimed, delivery, succeed
 
@@ -18,9 +20,10 @@ def test_what_waits_longest_is_claimed_first(journal: Journal, clock: Clock) -> 
     for number in (2, 0, 1):
         receipts.append(journal.enqueue(delivery(number)))
         clock.now += 1
-    jobs = journal.claim("host", 2, LEASE) + journal.claim("host", 2, LEASE)
-    assert [job.id for job in jobs] == [receipt.job_id for receipt in receipts]
-    assert all(job.state == State.RUNNING and job.holder == "host" for job in jobs)
+    first_two = journal.claim("host", 2, LEASE)
+    claimed_jobs = first_two + journal.claim("host", 2, LEASE)
+    assert [job.id for job in claimed_jobs] == [receipt.job_id for receipt in receipts]
+    assert all(job.state == State.RUNNING and job.holder == "host" for job in claimed_jobs)
 
 
 def test_nothing_is_claimed_before_it_is_due(journal: Journal, clock: Clock) -> None:
@@ -40,6 +43,15 @@ def test_two_jobs_of_one_source_do_not_run_at_once(journal: Journal) -> None:
     assert journal.claim("other host", 10, LEASE) == []
     assert succeed(journal, first)
     assert {first.hook_id, claimed(journal)[0].hook_id} == {"HOOK", "OTHER"}
+
+
+def test_the_database_itself_refuses_a_second_lease_on_an_object(journal: Journal) -> None:
+    journal.enqueue(delivery())
+    journal.enqueue(delivery(hook_id="OTHER"))
+    claimed(journal)
+    lease = {"state": State.RUNNING, "lease": "another", "next_at": None}
+    with pytest.raises(JournalUnavailable, match=r"UNIQUE|UniqueViolation"):
+        journal._writer.run(lambda c: c.execute(update(jobs).values(lease)))
 
 
 def test_what_waits_for_its_object_does_not_hold_up_the_others(journal: Journal) -> None:

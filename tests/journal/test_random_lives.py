@@ -273,7 +273,7 @@ def test_no_job_is_lost_shared_or_stuck(open_journal: OpenJournal, clock: Clock)
     run_state_machine_as_test(
         OnThisDatabase,
         settings=settings(
-            max_examples=30,
+            max_examples=25,
             stateful_step_count=30,
             deadline=None,
             database=None,
