@@ -16,7 +16,7 @@ from sandbox import Sandbox
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
 from tests.durability.conftest import Starter
-from tests.durability.kept import DONE, assert_nothing_is_held, wait_for_the_end
+from tests.durability.kept import DONE, wait_for_the_end
 from tests.whole import Whole
 
 OTHER = SAMPLE.replace(b"Alpine transect", b"Arctic transect")
@@ -196,16 +196,6 @@ def test_two_hooks_on_one_source_make_one_result(whole: Whole) -> None:
     assert len(whole.sandbox.requests("grpc.CreateObject")) == 1
     assert whole.labels(source) == DONE
     assert {job.state for job in jobs_of(whole)} == {State.SUCCEEDED, State.FAILED}
-
-
-def test_a_label_added_later_starts_a_job_then(sandbox: Sandbox, whole: Whole) -> None:
-    later = Whole.of(sandbox, whole.service, name="meadow", trigger="LABEL_ADDED")
-    source = sandbox.upload("plants.xml", SAMPLE, parent=later.project)
-    assert sandbox.deliveries == []
-    sandbox.add_label(source, "ABCD", "true")
-    wait_for_the_end(later, source)
-    assert_finished(later, source, callbacks=1)
-    assert_nothing_is_held(later)
 
 
 def available(whole: Whole, source: str) -> list[models_pb2.Object]:
