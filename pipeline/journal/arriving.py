@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, or_, update
+from sqlalchemy import Connection, case, literal_column, null, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -26,7 +26,8 @@ Row = dict[str, Any]
 
 def new_id(now: float) -> str:
     """An id that sorts by time."""
-    number = int(now * 1000) << _CHANCE_BITS | secrets.randbits(_CHANCE_BITS)
+    chance = random.getrandbits(_CHANCE_BITS)  # not a secret, and no system call
+    number = int(now * 1000) << _CHANCE_BITS | chance
     return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_ID_LENGTH)))
 
 
@@ -129,8 +130,8 @@ def _upsert_statement(
             **{name: case((lends, new[name]), else_=jobs.c[name]) for name in replaced},
             "code": case((jobs.c.answer_only, new.code), else_=jobs.c.code),
             "message": case((jobs.c.answer_only, new.message), else_=jobs.c.message),
-            "deliveries": jobs.c.deliveries + 1,
-            "callback_sent_at": None,
+            "deliveries": jobs.c.deliveries + literal_column("1"),
+            "callback_sent_at": null(),
             "next_at": case((calls_back, new.next_at), else_=jobs.c.next_at),
         },
         where=or_(new.answer_only, ~jobs.c.answer_only & (jobs.c.content == new.content)),
