@@ -134,7 +134,11 @@ def _body(service: Service) -> bytes:
 
 
 def _hang_up(environ: dict[str, Any]) -> None:
-    """Read no more of a request, in whatever thread somebody waits for it."""
+    """Read no more of a request, in whatever thread somebody waits for it.
+
+    gunicorn 27.0.1: a connection whose body ``failed`` has no other request.
+    """
+    environ["wsgi.input"].failed = True
     with suppress(OSError):
         environ["gunicorn.socket"].shutdown(socket.SHUT_RD)
 
