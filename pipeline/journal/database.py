@@ -42,6 +42,7 @@ class Database:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.writing = _engine(parsed, size=1, spare=0)
         self.reading = _engine(parsed, size=_READERS, spare=_READERS, isolation_level="AUTOCOMMIT")
+        self._directory: int | None = None
         self._preparing = threading.Lock()
         self._prepared = False
         if self._file is not None:
@@ -70,18 +71,21 @@ class Database:
         self.prepare()
         return self.reading.connect()
 
-    def _prepare(self) -> None:
-        if self._file is None:
-            self._create_version_table()
-            self._upgrade()
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """With SQLite, wait until no other process writes and keep them waiting meanwhile.
+
+        SQLite itself would look again after pauses that grow to 100 ms, and whoever comes in
+        between is first.
+        """
+        if self._directory is None:
+            yield
             return
-        with _alone_in(self._file.parent):
-            _create_private(self._file)
-            with self.reading.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            self.reading.dispose()  # this connection would be in the way of the first checkpoint
-            self._create_version_table()
-            self._upgrade()
+        fcntl.flock(self._directory, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._directory, fcntl.LOCK_UN)
 
     def empty_log(self) -> bool:
         """Move SQLite's write-ahead log into the file and truncate it, so that what was
@@ -98,6 +102,24 @@ class Database:
         """Close all connections."""
         self.writing.dispose()
         self.reading.dispose()
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None
+
+    def _prepare(self) -> None:
+        if self._file is not None and self._directory is None:
+            self._directory = os.open(self._file.parent, os.O_RDONLY)
+        with self.turn():
+            if self._file is not None:
+                self._create_file(self._file)
+            self._create_version_table()
+            self._upgrade()
+
+    def _create_file(self, file: Path) -> None:
+        _create_private(file)
+        with self.reading.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        self.reading.dispose()  # this connection would be in the way of the first checkpoint
 
     def _create_version_table(self) -> None:
         try:
@@ -172,13 +194,3 @@ def _create_private(file: Path) -> None:
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         file.chmod(0o600)
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

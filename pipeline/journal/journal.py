@@ -78,7 +78,7 @@ class Journal:
             if not is_outage(error):
                 self._database.close()
                 raise unavailable(error) from None
-        self._writer = Writer(self._database.connect_to_write, self._database.empty_log)
+        self._writer = Writer(self._database)
         self._writer.start()
 
     def close(self) -> None:

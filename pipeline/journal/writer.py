@@ -10,14 +10,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from pipeline.journal.database import Database
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -62,17 +65,16 @@ class _Waiting:
 
 
 class Writer:
-    """The writing thread of a process, over connections that ``connect`` makes.
+    """The writing thread of a process.
 
-    ``checkpoint`` empties SQLite's write-ahead log, and says whether it could; it is called at the
-    start and after transactions that removed credentials.
+    At its start and after transactions that removed credentials it empties SQLite's write-ahead
+    log.
     """
 
-    def __init__(self, connect: Callable[[], Connection], checkpoint: Callable[[], bool]) -> None:
-        self._connect = connect
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection: Connection | None = None
         self._used_at = 0.0
-        self._checkpoint = checkpoint
         self._checkpoint_at: float | None = time.monotonic()
         self._checkpointed_at = 0.0
         self._inbox: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -114,22 +116,28 @@ class Writer:
 
     def _serve(self) -> None:
         while not self._stopping:
-            batch = [item for item in self._gather() if item.answer.set_running_or_notify_cancel()]
-            if batch:
-                self._write(batch)
+            self._serve_those_who_wait()
             self._checkpoint_if_due()
         self._let_go()
 
-    def _gather(self) -> list[_Waiting]:
-        """What waits, after waiting for a first one (or for the time of a checkpoint)."""
-        batch: list[_Waiting] = []
+    def _serve_those_who_wait(self) -> None:
+        """Write what waits, after waiting for a first one (or for the time of a checkpoint).
+
+        Whoever comes while another process has its turn joins the batch.
+        """
         try:
-            batch.append(self._next(timeout=self._until_checkpoint()))
-            while len(batch) < _BATCH:
-                batch.append(self._next(timeout=0))
+            first = self._next(timeout=self._until_checkpoint())
         except queue.Empty:
-            pass
-        return batch
+            return
+        with self._database.turn():
+            batch = [item for item in (first, *self._others()) if _is_awaited(item)]
+            if batch:
+                self._write(batch)
+
+    def _others(self) -> Iterator[_Waiting]:
+        with suppress(queue.Empty):
+            for _ in range(_BATCH - 1):
+                yield self._next(timeout=0)
 
     def _next(self, timeout: float | None) -> _Waiting:
         item = self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
@@ -187,7 +195,7 @@ class Writer:
         if time.monotonic() - self._used_at > _IDLE:
             self._let_go()
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = self._database.connect_to_write()
         return self._connection
 
     def _let_go(self) -> None:
@@ -204,11 +212,16 @@ class Writer:
         if self._until_checkpoint() != 0.0:
             return
         try:
-            done = self._checkpoint()
+            with self._database.turn():
+                done = self._database.empty_log()
         except SQLAlchemyError:
             done = False
         self._checkpointed_at = time.monotonic()
         self._checkpoint_at = None if done else self._checkpointed_at + _CHECKPOINT_PAUSE
+
+
+def _is_awaited(item: _Waiting) -> bool:
+    return item.answer.set_running_or_notify_cancel()
 
 
 def _by_write(

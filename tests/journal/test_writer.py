@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -58,6 +59,23 @@ def test_what_gathers_while_one_commits_is_committed_at_once(
         held_up.set()
         assert len({future.result().job_id for future in futures}) == 20
     assert len(commits) == 2
+
+
+def test_what_comes_while_another_process_has_its_turn_joins_the_batch(sqlite_url: str) -> None:
+    journal, other = Journal(sqlite_url), Journal(sqlite_url)
+    with ExitStack() as opened, ThreadPoolExecutor(8) as threads:
+        for one in (journal, other):
+            one.open()
+            opened.callback(one.close)
+        journal.probe()
+        commits: list[Connection] = []
+        event.listen(journal._database.writing, "commit", commits.append)
+        with other._database.turn():
+            futures = [threads.submit(journal.enqueue, delivery(number)) for number in range(8)]
+            while not _all_waiting(journal, 7):
+                pass
+        assert len({future.result().job_id for future in futures}) == 8
+    assert len(commits) == 1
 
 
 def test_nothing_is_acknowledged_before_it_is_committed(
