@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import structlog
 
 from pipeline.addresses import Addresses
 from pipeline.hook import parse_hook
@@ -69,9 +70,10 @@ def strict(aruna: Sandbox, tmp_path: Path) -> Iterator[Service]:
     }
     service = Service(Settings.from_environment(environment))
     service.addresses = Addresses()
-    service.start()
-    yield service
-    service.stop()
+    with structlog.testing.capture_logs():
+        service.start()
+        yield service
+        service.stop()
 
 
 def test_by_default_no_hook_leads_to_an_address_that_is_not_public(
