@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from sandbox import Answered, Call, Dropped, Refused, Sandbox
 from tests.bioschemas.generate import endless
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
+from tests.payloads import MARKED, QUERY, as_bytes, payload
 from tests.running import ROOT, TOKEN, Running, running
 from tests.whole import Whole
 
@@ -195,6 +197,21 @@ def secrets_of(whole: Whole) -> set[str]:
         path = urlsplit(call.details["url"]).path
         secrets |= {path.split("/")[2]} if path.startswith("/relay/") else set()
     return secrets
+
+
+def test_an_aruna_that_is_down_is_told_of_without_what_it_lent(tmp_path: Path) -> None:
+    with running(tmp_path, {"LOG_LEVEL": "debug", "LOG_FORMAT": "text"}) as service:
+        taken = service.post(as_bytes(payload()))
+        refused = service.post(as_bytes(payload(pubkey_serial=2, download=None)))
+        with service.journal() as journal:
+            while not all(job.last_error for job in journal.jobs()):
+                threading.Event().wait(0.05)
+        service.session.close()
+        service.stop()
+
+    assert (taken.status_code, refused.status_code) == (202, 400)
+    assert "can't be reached" in service.logged()
+    assert [secret for secret in (*MARKED.values(), QUERY) if secret in service.logged()] == []
 
 
 def test_the_transforming_process_is_given_no_secret(service: Running, aruna: Sandbox) -> None:
