@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from bench import plots, report
+from bench.plots import draw
+from bench.report import table, write
 
 NAMES = ("ack", "upload", "relay", "transform", "pipeline", "scale")
 
@@ -19,9 +20,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], default=NAMES, metavar="NAME")
     for name in parser.parse_args().names:
         made = importlib.import_module(f"bench.{name}").measure()
-        report.write(made)
-        print(f"## {name}\n\n{report.table(made)}\n", flush=True)
-        plots.draw(made)
+        write(made)
+        print(f"## {name}\n\n{table(made)}\n", flush=True)
+        draw(made)
 
 
 if __name__ == "__main__":

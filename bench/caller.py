@@ -39,7 +39,7 @@ def deliver(port: int, clients: int, seconds: float) -> list[float]:
     """
     before, after = hook_request(port)
     poll = select.epoll()
-    senders = {}
+    senders: dict[int, socket.socket] = {}
     sent: dict[int, float] = {}
     taken: list[float] = []
     numbers = count(time.time_ns())

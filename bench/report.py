@@ -61,7 +61,9 @@ def machine() -> dict[str, str]:
     }
 
 
-def ratio(runs: Sequence[float], yardstick: Sequence[float], *, less_is_better: bool = False) -> float:
+def ratio(
+    runs: Sequence[float], yardstick: Sequence[float], *, less_is_better: bool = False
+) -> float:
     """The median of the ratios of runs that were made side by side."""
     pairs = (
         zip(yardstick, runs, strict=True) if less_is_better else zip(runs, yardstick, strict=True)
