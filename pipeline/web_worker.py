@@ -20,7 +20,8 @@ from selectors import EVENT_READ
 from typing import Any
 
 import structlog
-from gunicorn.http import get_parser
+from gunicorn.http import Request, get_parser
+from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -43,10 +44,21 @@ _REASONS = {
 log = structlog.get_logger(__name__)
 
 
+class _Request(Request):  # type: ignore[misc]
+    """A request whose answer says that the connection ends if the body was not read.
+
+    Whoever sends another request on it otherwise may lose that one.
+    """
+
+    def should_close(self) -> bool:
+        """Whether this is the connection's last request."""
+        return bool(super().should_close()) or self.body.failed or _is_left(self.body.reader)
+
+
 class WebWorker(ThreadWorker):  # type: ignore[misc]
     """What gunicorn's ``worker_class`` names; each of its methods here replaces one of gthread's.
 
-    All but ``handle_error`` and ``_keepalive_after`` run in the thread of the accepting loop.
+    All but ``handle_error`` run in the thread of the accepting loop.
     """
 
     def init_process(self) -> None:
@@ -100,14 +112,6 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
         with suppress(OSError):
             client.sendall(_broken_off(status, json.dumps(answer).encode()))
 
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Whether another request may follow: if no body is left but what is here already."""
-        conn.sock.setblocking(False)
-        try:
-            return bool(keepalive and conn.parser.finish_body(max_bytes=_READ))
-        except (OSError, ParseException):
-            return False
-
     def _cap_keepalive(self, deadline: float) -> None:
         """When the service stops, who has not asked yet is not waited for either."""
         super()._cap_keepalive(deadline)
@@ -117,6 +121,7 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
     def _prepare(self, conn: Any) -> None:
         """A new connection, as gunicorn's own ``init`` makes it for plain HTTP/1."""
         conn.parser = get_parser(self.cfg, conn.sock, conn.client)
+        conn.parser.mesg_class = _Request
         conn.initialized = conn.data_ready = True
         # gthread makes the socket blocking, without a timeout; this one stays with it.
         seconds = struct.pack("ll", SEND_SECONDS, 0)
@@ -187,6 +192,13 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
     def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         conn.close()
+
+
+def _is_left(reader: Any) -> bool:
+    """Whether a body has not been read to its end."""
+    if isinstance(reader, LengthReader):
+        return bool(reader.length > 0)
+    return reader.parser is not None
 
 
 def _broken_off(status: int, body: bytes) -> bytes:

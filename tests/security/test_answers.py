@@ -10,7 +10,7 @@ import pytest
 from tests.payloads import as_bytes, payload
 from tests.running import ROOT, TOKEN, Running, running
 
-from .wire import ask, head
+from .wire import answer_on, ask, connect, head
 
 AUTHORIZED = f"Authorization: Bearer {TOKEN}"
 NOT_FOUND = [
@@ -104,6 +104,28 @@ def test_requests_sent_at_once_are_answered_one_by_one(service: Running) -> None
     answer = ask(service, first * 3 + b"\r\n\r\nnonsense")
     assert answer.status == 200
     assert service.session.get(f"{service.url}/health", timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("path", ["/webhook", "/health", "/nowhere"])
+def test_an_answer_before_the_body_is_the_connections_last(
+    service: Running, path: str, length: str
+) -> None:
+    with connect(service) as sock:
+        sock.sendall(f"POST {path} HTTP/1.1\r\nHost: service\r\n{length}\r\n\r\n".encode())
+        answer = answer_on(sock)
+        assert sock.recv(1) == b""
+    assert answer.headers["Connection"] == "close"
+
+
+def test_a_body_that_was_read_leaves_the_connection_open(service: Running) -> None:
+    body = b"2\r\n{}\r\n0\r\n\r\n"
+    fields = f"Host: service\r\n{AUTHORIZED}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(service) as sock:
+        for _ in range(3):
+            sock.sendall(f"POST /webhook HTTP/1.1\r\n{fields}".encode() + body)
+            answer = answer_on(sock)
+            assert (answer.status, answer.headers["Connection"]) == (400, "keep-alive")
 
 
 def test_a_defect_is_told_to_the_log_alone_and_without_its_secrets(tmp_path: Path) -> None:
