@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline import __version__
 from pipeline.errors import Code
-from pipeline.journal import Journal, JournalUnavailable
+from pipeline.journal import Journal
 from pipeline.metrics import HOOK_ANSWERS, Metrics
 from pipeline.operators import reconciled
 
@@ -82,11 +82,11 @@ def test_what_reconcile_found_adds_up_over_its_runs(journal: Journal) -> None:
 
 def test_the_scrape_survives_a_journal_that_is_down() -> None:
     down = Journal("postgresql://nobody@127.0.0.1:1/nowhere")
-    with pytest.raises(JournalUnavailable):
-        down.open()
+    down.open()
     metrics = Metrics()
     metrics.hooks.labels("accepted").inc()
-    found = samples(metrics.exposition(down))
+    with closing(down):
+        found = samples(metrics.exposition(down))
     assert value(found, "hooks_total", answer="accepted") == 1
     assert value(found, "journal_errors_total") == 1
     assert "abcd2bioschema_jobs" not in {name for name, _ in found}
