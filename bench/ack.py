@@ -1,7 +1,7 @@
 """How soon a hook is acknowledged, beside the same server with an application that parses JSON.
 
 While hooks are counted, eight jobs of the service wait for GFBio and sixteen relays pass sources
-on, 1 MB/s each; the yardstick is measured in turn with the service, with all that going on. Both
+on, 0.5 MB/s each; the yardstick is measured in turn with the service, with all that going on. Both
 run gunicorn with the service's own settings. Hooks come from a process of its own
 (``bench.caller``), 2 KB each, of new objects, so that each makes a job in the journal.
 """
@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
+from bench.installation import installation
 from bench.report import Line, Report, ratio
 from bench.surroundings import cpu_seconds, memory, postgresql, wait_for_port
+from pipeline.journal import State
 from sandbox import GfbioSwitches, Sandbox
 from tests.bioschemas.generate import endless
 from tests.running import ROOT, TOKEN, Running, free_port, running
@@ -31,9 +33,12 @@ from tests.whole import Whole
 JOBS = 8
 RELAYS = 16
 #: Bytes a second of each relay, and bytes of a source: more than passes while hooks are counted.
-RATE = 1_000_000
-SOURCE = 50_000_000
-ROUNDS = 7
+RATE = 500_000
+SOURCE = 20_000_000
+EMBEDDED = 4
+EMBEDDED_SOURCE = 100_000_000
+TRICKLE = 100_000
+ROUNDS = 6
 SECONDS = 1.0
 YARDSTICK = "bare application"
 
@@ -88,17 +93,24 @@ def bare(service: Running) -> Iterator[Server]:
 
 
 @contextmanager
+def hooks_held_back(sandbox: Sandbox) -> Iterator[None]:
+    """The first hook of the block, and so all behind it, is delivered only after the block."""
+    ended = threading.Event()
+    sandbox.at("hook", lambda _: ended.wait(), times=1)
+    yield
+    ended.set()
+
+
+@contextmanager
 def busy(sandbox: Sandbox, whole: Whole) -> Iterator[None]:
     """While the block runs, the service has eight jobs at GFBio and sixteen relays in progress."""
     document = b"".join(endless(SOURCE))
     sandbox.aruna.bytes_per_second = None
     begun = len(sandbox.requests("gfbio.transform"))
-    uploaded = threading.Event()
-    sandbox.at("hook", lambda _: uploaded.wait(), times=JOBS)
-    for number in range(JOBS):
-        whole.upload(f"{number}.xml", document)
-    sandbox.aruna.bytes_per_second = RATE
-    uploaded.set()
+    with hooks_held_back(sandbox):
+        for number in range(JOBS):
+            whole.upload(f"{number}.xml", document)
+        sandbox.aruna.bytes_per_second = RATE
     sandbox.wait_for(lambda: len(sandbox.requests("gfbio.transform")) == begun + JOBS)
     calls = sandbox.requests("gfbio.transform")[begun:]
     fetches = [Fetch(call.details["url"]) for call in calls]
@@ -169,6 +181,38 @@ def middle(runs: list[Taken], percent: int) -> float:
     return statistics.median(run.percentile(percent) for run in runs)
 
 
+def beside_transformations() -> Iterator[Line]:
+    """Milliseconds of a hook, one client, while jobs of the child processes stand still and work.
+
+    The ratio is that to jobs that stand still because their sources come at a trickle.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Sandbox() as sandbox,
+        installation(
+            Path(folder), sandbox, {"TRANSFORMER": "embedded", "WORKER_THREADS": str(EMBEDDED)}
+        ) as it,
+    ):
+        service = it.services[0]
+        server = Server(it.pids[0], int(service.environment["SERVICE_PORT"]))
+        with hooks_held_back(sandbox):
+            document = b"".join(endless(EMBEDDED_SOURCE))
+            for number in range(EMBEDDED):
+                it.whole.upload(f"{number}.xml", document)
+            sandbox.aruna.bytes_per_second = TRICKLE
+        with service.journal() as journal:
+            sandbox.wait_for(lambda: len(journal.jobs(State.RUNNING)) == EMBEDDED)
+        call(server, 1)
+        idle = [call(server, 1).percentile(50) for _ in range(ROUNDS // 2)]
+        sandbox.aruna.bytes_per_second = None
+        begin = cpu_seconds(server.pid)
+        busy = [call(server, 1).percentile(50) for _ in range(ROUNDS // 2)]
+        more = {"CPU, ms": (cpu_seconds(server.pid) - begin) * 1000}
+    name = f"{EMBEDDED} jobs of {EMBEDDED_SOURCE // 1_000_000} MB in child processes, clients: 1"
+    yield Line(name, "jobs stand still", "ms, p50", idle, 1.0)
+    yield Line(name, "jobs work", "ms, p50", busy, ratio(busy, idle, less_is_better=True), more)
+
+
 def measure() -> Report:
     """All scenes."""
     made = [
@@ -177,4 +221,4 @@ def measure() -> Report:
         for workers in (1, 2)
         for line in scene(database, workers)
     ]
-    return Report("ack", YARDSTICK, made)
+    return Report("ack", YARDSTICK, [*made, *beside_transformations()])
