@@ -25,8 +25,10 @@ def database(kind: str, directory: Path) -> Iterator[str]:
     with closing(_postgresql()) as connection:
         connection.execute(f"CREATE SCHEMA {schema}".encode())
         separator = "&" if "?" in POSTGRESQL_URL else "?"
-        yield f"{POSTGRESQL_URL}{separator}options=-csearch_path%3D{schema}"
-        connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+        try:
+            yield f"{POSTGRESQL_URL}{separator}options=-csearch_path%3D{schema}"
+        finally:
+            connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
 
 
 def _postgresql() -> psycopg.Connection[tuple[object, ...]]:

@@ -126,7 +126,8 @@ def test_a_process_paused_in_the_middle_of_an_upload_does_not_spoil_its_successo
     sandbox: Sandbox, start_impatient: Starter, postgresql_url: str
 ) -> None:
     sandbox.gfbio.big = LARGE
-    settings = {"JOURNAL_URL": postgresql_url, "PART_SIZE": PART_SIZE}
+    parts = {"PART_SIZE": PART_SIZE, "UPLOAD_CONCURRENCY": "1"}
+    settings = {"JOURNAL_URL": postgresql_url, **parts}
     paused = start_impatient("paused", **settings)
     whole = Whole.of(sandbox, paused)
     sending = Arrest(sandbox, "s3.part")
@@ -136,9 +137,11 @@ def test_a_process_paused_in_the_middle_of_an_upload_does_not_spoil_its_successo
     completing = Arrest(sandbox, "s3.complete")
     whole.service = start_impatient("second", **settings)
     completing.wait()
+    sent = sandbox.requests("s3.part")
     os.killpg(_pid(paused), signal.SIGCONT)
-    sending.let_go(effect=True)
+    sending.let_go()
     eventually(lambda: "attempt.abandoned" in paused.logged())
+    assert sandbox.requests("s3.part") == sent
     completing.let_go(effect=True)
     wait_for_the_end(whole, source)
     assert_done_once(whole, source)
