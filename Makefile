@@ -20,8 +20,8 @@ $(STAMP): requirements.txt requirements-dev.txt
 demo: $(STAMP)  ## run the main job on an embedded Aruna and GFBio; FILE=path takes your own ABCD
 	@$(BIN)/python -m sandbox.demo "$(FILE)"
 
-test: $(STAMP)  ## run all tests, the fast ones first
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## run all tests, the fast ones first, on two cores
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)  ## ruff: rules and format
 	@$(BIN)/ruff check .

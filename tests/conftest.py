@@ -15,6 +15,15 @@ from tests.whole import Whole
 SAMPLE = (ROOT / "sandbox" / "sample.xml").read_bytes()
 
 
+#: What starts servers and processes.
+_HEAVY = {"sandbox", "start_service", "services", "whole"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: those that start nothing."""
+    items.sort(key=lambda item: bool(_HEAVY & set(getattr(item, "fixturenames", ()))))
+
+
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox of the test's own."""

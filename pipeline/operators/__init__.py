@@ -1,5 +1,8 @@
-"""What operators see and do: the commands (one module each, with ``add_arguments`` and ``run``), the
-status page, the checks, and the words for codes, times and sizes."""
+"""What operators see and do.
+
+The commands (one module each, with ``add_arguments`` and ``run``), the status page, the checks, and
+the words for codes, times and sizes.
+"""
 
 
 class CommandFailed(Exception):
