@@ -34,7 +34,7 @@ JOBS = 8
 RELAYS = 16
 #: Bytes a second of each relay, and bytes of a source: more than passes while hooks are counted.
 RATE = 500_000
-SOURCE = 20_000_000
+SOURCE = 45_000_000
 EMBEDDED = 4
 EMBEDDED_SOURCE = 100_000_000
 TRICKLE = 100_000

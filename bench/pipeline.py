@@ -3,7 +3,8 @@
 Two hundred small files (ABCD of one or two units) go through the service, transformed by its child
 processes and by GFBio over the relay. What limits them is seen from the share of the machine's
 time in which it had work, and from the seconds that a job spends in each of its stages. Then a
-result of 1 GB goes from GFBio into an object, while the service's memory is watched.
+result of 1 GB goes from GFBio into an object, and eight of 200 MB at once, which is as many as the
+default settings permit, while the service's memory is watched.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from tests.bioschemas.generate import endless
 
 FILES = 200
 SMALL = 4000
-BIG = 1_000_000_000
+#: How many results at once, and bytes of each.
+BIG = ((1, 1_000_000_000), (8, 200_000_000))
 ROUNDS = 3
 TRANSPORTS = {
     "embedded": {"TRANSFORMER": "embedded"},
@@ -73,22 +75,23 @@ def stages(it: Installation) -> dict[str, float]:
     return {stage: float(seconds) for stage, seconds in _STAGE.findall(text)}
 
 
-def big_file(directory: Path) -> tuple[Line, list[tuple[float, float]]]:
-    """MB/s of one big result, and the service's memory while it passes."""
+def big_files(directory: Path, count: int, size: int) -> tuple[Line, list[tuple[float, float]]]:
+    """MB/s of ``count`` big results at once, and the service's memory while they pass."""
     document = b"".join(endless(SMALL))
     with (
-        Sandbox(aruna=ArunaSwitches(sink=True), gfbio=GfbioSwitches(big=BIG)) as sandbox,
+        Sandbox(aruna=ArunaSwitches(sink=True), gfbio=GfbioSwitches(big=size)) as sandbox,
         installation(directory, sandbox, {"GFBIO_TRANSPORT": "direct"}) as it,
         watched_memory(it.pids[0]) as memory,
     ):
-        works = [it.work([document]) for _ in range(ROUNDS)]
+        works = [it.work([document] * count) for _ in range(ROUNDS)]
     more = {
         "CPU of the service, ms": middle_cpu(works) * 1000,
-        "memory, MiB": max(size for _, size in memory),
+        "memory, MiB": max(seen for _, seen in memory),
     }
-    rates = [BIG / work.seconds / 1e6 for work in works]
+    rates = [count * size / work.seconds / 1e6 for work in works]
     busy = statistics.median(work.busy for work in works)
-    return Line("1 GB", "GFBio, direct", "MB/s", rates, busy, more), memory
+    scene = f"{count} × {size // 1_000_000} MB"
+    return Line(scene, "GFBio, direct", "MB/s", rates, busy, more), memory
 
 
 def lines(directory: Path) -> Iterator[Line]:
@@ -101,5 +104,10 @@ def measure() -> Report:
     """All of it."""
     with tempfile.TemporaryDirectory() as folder:
         made = list(lines(Path(folder)))
-        big, memory = big_file(Path(folder) / "big")
-    return Report("pipeline", "all cores busy", [*made, big], {"1 GB": memory})
+        memory = {}
+        for count, size in BIG:
+            line, memory[f"{count} × {size // 1_000_000} MB"] = big_files(
+                Path(folder) / f"big-{count}", count, size
+            )
+            made.append(line)
+    return Report("pipeline", "all cores busy", made, memory)
