@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
+from tests.databases import database
 from tests.running import ROOT, TOKEN, Running, running
 from tests.whole import Whole
 
@@ -47,3 +48,10 @@ def start_service(tmp_path: Path, sandbox: Sandbox) -> Iterator[Callable[..., Ru
 def whole(sandbox: Sandbox, start_service: Callable[..., Running]) -> Whole:
     """A sandbox, a service with the embedded transformer, and a hook between them."""
     return Whole.of(sandbox, start_service(TRANSFORMER="embedded"))
+
+
+@pytest.fixture
+def postgresql_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty schema in a real PostgreSQL, skipped by name without one."""
+    with database("postgresql", tmp_path) as url:
+        yield url

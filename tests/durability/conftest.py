@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Sandbox
-from tests.durability.databases import DATABASES, database
+from tests.databases import DATABASES, database
 from tests.durability.impatient import APPLICATION
 from tests.running import TOKEN, Running, running
 

@@ -14,9 +14,9 @@ import pytest
 
 from sandbox import Call, Sandbox
 from tests.conftest import SAMPLE
+from tests.databases import DATABASES, database
 from tests.durability.arrest import Arrest
 from tests.durability.conftest import Starter
-from tests.durability.databases import DATABASES, database
 from tests.durability.kept import (
     LARGE,
     PART_SIZE,

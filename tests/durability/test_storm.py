@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.journal import State
 from sandbox import Sandbox
+from tests.databases import database
 from tests.durability.conftest import Starter
-from tests.durability.databases import database
 from tests.durability.kept import DONE, assert_nothing_is_held, eventually, is_idle
 from tests.running import Running
 from tests.whole import Whole

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pipeline.journal import Journal
+from tests.databases import DATABASES, database
 from tests.journal.deliveries import Clock
-
-POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/test")
 
 OpenJournal = Callable[..., Journal]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> Iterator[str]:
     """The URL of an SQLite file that does not exist yet."""
-    return f"sqlite:///{tmp_path}/journal.db"
-
-
-@pytest.fixture
-def postgresql_url() -> Iterator[str]:
-    """The URL of an empty schema in the PostgreSQL of ``TEST_POSTGRESQL_URL``."""
-    schema = f"journal_{secrets.token_hex(6)}"
-    with closing(_postgresql()) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}".encode())
-        separator = "&" if "?" in POSTGRESQL_URL else "?"
-        yield f"{POSTGRESQL_URL}{separator}options=-csearch_path%3D{schema}"
-        connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
-
-
-def _postgresql() -> psycopg.Connection[tuple[object, ...]]:
-    try:
-        return psycopg.connect(POSTGRESQL_URL, autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("no PostgreSQL answers at TEST_POSTGRESQL_URL")
+    with database("sqlite", tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from pipeline.journal import Job, Journal
 from pipeline.reconcile import account
 from sandbox import Sandbox
 from tests.conftest import SAMPLE
-from tests.journal.conftest import postgresql_url as postgresql_url
 from tests.running import TOKEN
 
 SERVICE_URL = "http://127.0.0.1:9"

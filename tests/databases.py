@@ -21,7 +21,7 @@ def database(kind: str, directory: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{directory}/journal.db"
         return
-    schema = f"durability_{secrets.token_hex(6)}"
+    schema = f"abcd2bioschema_{secrets.token_hex(6)}"
     with closing(_postgresql()) as connection:
         connection.execute(f"CREATE SCHEMA {schema}".encode())
         separator = "&" if "?" in POSTGRESQL_URL else "?"
