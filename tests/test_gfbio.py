@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 
@@ -69,6 +70,19 @@ def test_a_job_behind_a_relative_redirect_gives_its_result(
     assert b"".join(made.result) == RESULT
     asked = requests.Request("GET", answers.calls[0].request.url)
     assert "transformation=5&input_file_zipped=false&input_file_url=https%3A" in asked.url
+
+
+def test_a_result_that_is_sent_compressed_is_stored_as_it_was_before(
+    service: gfbio.GFBio, answers: responses.RequestsMock
+) -> None:
+    answers.get(f"{BASE}/transform", body=body({"job": JOB}))
+    answers.get(
+        f"{BASE}/results/7362239674/output/result.json",
+        body=gzip.compress(RESULT),
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    assert b"".join(transform(service).result) == RESULT
 
 
 def test_an_archive_says_that_it_is_one(
