@@ -2,8 +2,8 @@
 
 ``python -m bench.caller PORT CLIENTS SECONDS`` delivers hooks of new objects over ``CLIENTS``
 connections, on each the next one as soon as the last is answered, and prints the milliseconds that
-each took as a JSON list. It takes about 15 microseconds of CPU time for a hook, a tenth of what
-the cheapest server does.
+each took as a JSON list. It takes 20 to 30 microseconds of CPU time for a hook, where
+the cheapest server takes 250 and more.
 """
 
 from __future__ import annotations
