@@ -18,14 +18,9 @@ from pipeline.claim import Claim
 from pipeline.errors import Code, JobFailed
 from pipeline.hook import Hook
 from pipeline.journal import IGNORED, Job, Outcome, State
-from pipeline.names import label
-from pipeline.redaction import redact
+from pipeline.names import ERROR_LABEL, STATUS_LABEL, error_label, label
 
-ERROR_LABEL = "ERROR"
-STATUS_LABEL = "PROCESSING_STATUS"
 SUCCESS = "success"
-#: Characters of an error label.
-ERROR_LIMIT = 256
 #: Seconds for which a callback is tried (HookCallback needs no valid token).
 CALLBACK_PATIENCE = 7 * 24 * 3600.0
 
@@ -103,8 +98,7 @@ def _wanted(outcome: Outcome) -> tuple[models_pb2.KeyValue, tuple[str, ...]]:
     """The label that says it, and the keys whose old labels no longer hold, worst first."""
     if outcome.code is None:
         return label(STATUS_LABEL, SUCCESS), (ERROR_LABEL,)
-    text = redact(f"{outcome.code}: {outcome.message}")[:ERROR_LIMIT]
-    return label(ERROR_LABEL, text), (ERROR_LABEL, STATUS_LABEL)
+    return error_label(outcome.code, outcome.message), (ERROR_LABEL, STATUS_LABEL)
 
 
 def _has_arrived(claim: Claim, newest: Job, hook: Hook, outcome: Outcome) -> bool:

@@ -10,14 +10,20 @@ from aruna.api.storage.services.v2 import object_service_pb2
 
 from pipeline.bioschemas import Kind
 from pipeline.hook import PROCESSED_LABEL, sha256_of
+from pipeline.redaction import redact
 
 #: Aruna 2.0.4: columns of 511, 511 and 1023 characters, else «value too long».
 NAME_LIMIT = 511
 TITLE_LIMIT = 511
 DESCRIPTION_LIMIT = 1023
 
+ERROR_LABEL = "ERROR"
+STATUS_LABEL = "PROCESSING_STATUS"
+#: Characters of an error label.
+ERROR_LIMIT = 256
+
 SOURCE_SHA256_LABEL = "SOURCE_SHA256"
-_NOT_INHERITED = {"ABCD", "ERROR", "PROCESSING_STATUS", SOURCE_SHA256_LABEL, PROCESSED_LABEL}
+_NOT_INHERITED = {"ABCD", ERROR_LABEL, STATUS_LABEL, SOURCE_SHA256_LABEL, PROCESSED_LABEL}
 _INHERITED_VARIANTS = (
     models_pb2.KEY_VALUE_VARIANT_LABEL,
     models_pb2.KEY_VALUE_VARIANT_STATIC_LABEL,
@@ -112,6 +118,11 @@ def source_sha256_label(candidate: models_pb2.Object) -> str | None:
 def label(key: str, value: str) -> models_pb2.KeyValue:
     """A label as CreateObject and HookCallback take it."""
     return models_pb2.KeyValue(key=key, value=value, variant=models_pb2.KEY_VALUE_VARIANT_LABEL)
+
+
+def error_label(code: str, message: str) -> models_pb2.KeyValue:
+    """The label on a source whose work failed."""
+    return label(ERROR_LABEL, redact(f"{code}: {message}")[:ERROR_LIMIT])
 
 
 def _labels(source: models_pb2.Object) -> list[models_pb2.KeyValue]:

@@ -307,6 +307,21 @@ def test_work_that_takes_too_long(whole: Whole) -> None:
         whole.sandbox.gfbio.seconds = 0
 
 
+@by("relay")
+def test_a_job_that_is_put_back_and_succeeds_takes_its_error_label_away(whole: Whole) -> None:
+    whole.sandbox.gfbio.failures = 1
+    source = whole.upload("plants.xml", SAMPLE)
+    whole.wait_for_callback(source)
+    assert whole.error(source).startswith("gfbio_unavailable: ")
+    job = ended_job(whole, source)
+
+    with whole.service.journal() as journal:
+        assert journal.put_back([job.id]) == [(job.id, None)]
+    whole.sandbox.wait_for(lambda: ("PROCESSING_STATUS", "success") in whole.labels(source))
+
+    assert whole.labels(source) == [("PROCESSING_STATUS", "success")]
+
+
 @pytest.mark.parametrize(
     ("refusal", "why"),
     [

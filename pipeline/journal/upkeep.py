@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aruna.api.storage.models.v2 import models_pb2
 from sqlalchemy import Connection, Table, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from pipeline.errors import Code
 from pipeline.journal.claiming import LET_GO, LONGEST_LEASE, LONGEST_WAIT
 from pipeline.journal.records import State, Step
 from pipeline.journal.schema import (
@@ -22,6 +24,7 @@ from pipeline.journal.schema import (
     retriable,
 )
 from pipeline.journal.writer import mark_scrubbed
+from pipeline.names import error_label
 
 _BATCH = 500  # rows of one transaction: deliveries wait meanwhile
 
@@ -66,7 +69,7 @@ def put_back(connection: Connection, job_id: str, now: float) -> str | None:
     """Queue a failed job anew; why not, if it cannot be."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).first()
     reason = "there is no such job" if row is None else _why_not(connection, row, now)
-    if reason is None:
+    if row is not None and reason is None:
         connection.execute(
             update(jobs)
             .where(jobs.c.id == job_id)
@@ -83,9 +86,21 @@ def put_back(connection: Connection, job_id: str, now: float) -> str | None:
                 callback_sent_at=None,
                 code=None,
                 message="",
+                object=_with_what_was_told(row),
             )
         )
     return reason
+
+
+def _with_what_was_told(row: AnyRow) -> bytes:
+    """The source as its newest delivery had it, and the error label that we have added since."""
+    if row.step != Step.CALLBACK or row.callback_sent_at is None:
+        return bytes(row.object)
+    if row.code in (None, Code.CALLBACK_FAILED):
+        return bytes(row.object)
+    source = models_pb2.Object.FromString(row.object)
+    source.key_values.append(error_label(row.code, row.message))
+    return bytes(source.SerializeToString())
 
 
 def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
