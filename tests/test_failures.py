@@ -5,11 +5,14 @@ The services here make one attempt only, so that what is tried again elsewhere e
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -296,6 +299,36 @@ def test_an_upload_that_is_refused(whole: Whole) -> None:
 
     assert whole.error(source).startswith("upload_failed: ")
     assert "AccessDenied" in whole.error(source)
+
+
+def test_a_transforming_process_that_is_killed(whole: Whole) -> None:
+    whole.sandbox.aruna.bytes_per_second = 500_000
+    try:
+        source = whole.upload("plants.xml", SAMPLE + b" " * 800_000)
+        os.kill(transforming_process(whole.service), signal.SIGKILL)
+        whole.wait_for_callback(source)
+    finally:
+        whole.sandbox.aruna.bytes_per_second = None
+
+    assert whole.error(source).startswith("transformation_failed: ")
+    assert "SIGKILL" in whole.error(source)
+
+
+def transforming_process(service: Running) -> int:
+    """The id of the service's child that transforms a document at the moment."""
+    assert service.process is not None
+    (worker,) = children_of(service.process.pid)
+    for _ in range(400):
+        for child in children_of(worker):
+            return child
+        threading.Event().wait(0.02)
+    raise AssertionError("no process transforms anything")
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that any thread of ``parent`` has started."""
+    files = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
 
 
 @by("hasty")
