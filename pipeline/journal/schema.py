@@ -153,11 +153,6 @@ def calling_back() -> ColumnElement[bool]:
     return jobs.c.callback_since.is_not(None) & jobs.c.ended_at.is_(None)
 
 
-def relayed() -> ColumnElement[bool]:
-    """Jobs whose download may be fetched from this service."""
-    return jobs.c.relay_token_hash.is_not(None)
-
-
 def retriable() -> ColumnElement[bool]:
     """Failed jobs that keep their credentials."""
     return (jobs.c.state == literal_column("'failed'")) & jobs.c.credentials.is_not(None)

@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -24,6 +23,7 @@ from pipeline.errors import Code, JobFailed
 from pipeline.hook import HookRefused, parse_hook
 
 from .deliveries import DOWNLOAD, MARKED, delivery
+from .peers import serving
 
 #: Nobody listens on port 1.
 NOWHERE = "127.0.0.1:1"
@@ -64,12 +64,8 @@ class _Quoting(hooks_service_pb2_grpc.HooksServiceServicer):  # type: ignore[mis
 @contextmanager
 def quoting_aruna() -> Iterator[str]:
     """The address of an Aruna whose error messages quote the whole request."""
-    server = grpc.server(ThreadPoolExecutor(2))
-    hooks_service_pb2_grpc.add_HooksServiceServicer_to_server(_Quoting(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop(0).wait()
+    with serving(hooks_service_pb2_grpc.add_HooksServiceServicer_to_server, _Quoting()) as address:
+        yield address
 
 
 def _requests_can_not_connect(_s3: str, _aruna: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -35,14 +35,22 @@ class _Keys(info_service_pb2_grpc.StorageStatusServiceServicer):  # type: ignore
 
 
 @contextmanager
-def aruna() -> Iterator[str]:
-    """The address of an Aruna that has a public key."""
+def serving(add: Callable[[Any, grpc.Server], None], servicer: object) -> Iterator[str]:
+    """The address of a gRPC server to which ``add`` has added the servicer."""
     server = grpc.server(ThreadPoolExecutor(2))
-    info_service_pb2_grpc.add_StorageStatusServiceServicer_to_server(_Keys(), server)
+    add(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"http://127.0.0.1:{port}"
     server.stop(0).wait()
+
+
+@contextmanager
+def aruna() -> Iterator[str]:
+    """The address of an Aruna that has a public key."""
+    add = info_service_pb2_grpc.add_StorageStatusServiceServicer_to_server
+    with serving(add, _Keys()) as address:
+        yield address
 
 
 @contextmanager
