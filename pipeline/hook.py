@@ -13,17 +13,18 @@ import functools
 import hmac
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from aruna.api.storage.models.v2 import models_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from pipeline.errors import Code
+
+T = TypeVar("T")
 
 #: The label that the service gives to what it made; such objects are never transformed again.
 PROCESSED_LABEL = "PROCESSED"
@@ -31,6 +32,7 @@ PROCESSED_LABEL = "PROCESSED"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _OTHER_RESOURCES = ("Project", "Collection", "Dataset")
+_A_WORD_BEGINS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TEXT_LIMIT = 4096
 _LONG_TEXT_LIMIT = 65536
 _INTEGERS = {
@@ -137,12 +139,13 @@ def parse_hook(body: bytes) -> Hook:
     Unknown members are ignored. ``unsupported_resource`` for a project, collection or dataset,
     ``missing_download_url`` for an object that has content and no URL.
     """
-    payload = _members(parse_json(body), "the payload")
+    payload = parse_json(body)
+    if not isinstance(payload, dict):
+        raise HookRefused(Code.INVALID_HOOK, "the payload: must be an object")
     try:
         hook = _hook(payload)
-    except HookRefused as refusal:
-        answerable = _answerable(payload)
-        raise HookRefused(refusal.code, refusal.message, hook=answerable) from refusal
+    except _Wrong as wrong:
+        raise HookRefused(wrong.code, str(wrong), hook=_answerable(payload)) from wrong
     if hook.why_ignored is None and not hook.download:
         raise HookRefused(
             Code.MISSING_DOWNLOAD_URL, "download: the object's URL is missing", hook=hook
@@ -182,20 +185,42 @@ def _no_constant(name: str) -> float:
 _STRICT = json.JSONDecoder(object_pairs_hook=_unrepeated, parse_constant=_no_constant)
 
 
+class _Wrong(Exception):
+    """What is wrong with a member; whoever reads what it stands in adds its step to the path."""
+
+    def __init__(self, what: str, code: str = Code.INVALID_HOOK) -> None:
+        self.what = what
+        self.code = code
+        self.path = ""
+
+    def __str__(self) -> str:
+        return f"{self.path.removeprefix('.')}: {self.what}"
+
+
+def _at(step: str, read: Callable[[object], T], value: object) -> T:
+    """``read(value)``; an error's path gets ``step`` before it."""
+    try:
+        return read(value)
+    except _Wrong as wrong:
+        wrong.path = f"{step}{wrong.path}"
+        raise
+
+
+def _of(members: dict[str, Any], name: str, read: Callable[[object], T]) -> T:
+    """The member that must be there, as ``read`` makes it."""
+    return _at(f".{name}", read, members.get(name))
+
+
 def _hook(payload: dict[str, Any]) -> Hook:
-    source = models_pb2.Object()
-    _fill(source, _object(payload), "object")
-    _identifier(source.id, "object.id")
-    _required(source.name, "object.name")
     return Hook(
-        hook_id=_identifier(_text(_member(payload, "hook_id"), "hook_id"), "hook_id"),
-        object=source,
-        secret=_required(_text(_member(payload, "secret"), "secret"), "secret"),
-        pubkey_serial=_integer(_member(payload, "pubkey_serial"), "pubkey_serial", 31),
-        download=_download(payload.get("download")),
-        token=_required(_text(_member(payload, "token"), "token"), "token"),
-        access_key=_required(_text(_member(payload, "access_key"), "access_key"), "access_key"),
-        secret_key=_required(_text(_member(payload, "secret_key"), "secret_key"), "secret_key"),
+        hook_id=_of(payload, "hook_id", _identifier),
+        object=_of(payload, "object", _object),
+        secret=_of(payload, "secret", _required),
+        pubkey_serial=_of(payload, "pubkey_serial", _serial),
+        download=None if payload.get("download") is None else _of(payload, "download", _required),
+        token=_of(payload, "token", _required),
+        access_key=_of(payload, "access_key", _required),
+        secret_key=_of(payload, "secret_key", _required),
     )
 
 
@@ -203,67 +228,62 @@ def _answerable(payload: dict[str, Any]) -> Hook | None:
     """As much of a refused hook as a callback needs, or ``None``."""
     try:
         return Hook(
-            hook_id=_identifier(_text(_member(payload, "hook_id"), "hook_id"), "hook_id"),
-            object=models_pb2.Object(id=_object_id(payload)),
-            secret=_required(_text(_member(payload, "secret"), "secret"), "secret"),
-            pubkey_serial=_integer(_member(payload, "pubkey_serial"), "pubkey_serial", 31),
+            hook_id=_of(payload, "hook_id", _identifier),
+            object=models_pb2.Object(id=_of(payload, "object", _object_id)),
+            secret=_of(payload, "secret", _required),
+            pubkey_serial=_of(payload, "pubkey_serial", _serial),
             download=None,
             token="",
             access_key="",
             secret_key="",
         )
-    except HookRefused:
+    except _Wrong:
         return None
 
 
-def _object_id(payload: dict[str, Any]) -> str:
-    wrapped = _members(_member(payload, "object"), "object")
-    inner = _members(next(iter(wrapped.values()), None), "object")
-    return _identifier(_text(inner.get("id"), "object.id"), "object.id")
+def _object_id(value: object) -> str:
+    inner = _members(next(iter(_members(value).values()), None))
+    return _of(inner, "id", _identifier)
 
 
-def _object(payload: dict[str, Any]) -> dict[str, Any]:
-    wrapped = _members(_member(payload, "object"), "object")
+def _object(value: object) -> models_pb2.Object:
+    wrapped = _members(value)
     for name in _OTHER_RESOURCES:
         if name in wrapped or name.lower() in wrapped:
-            raise HookRefused(
-                Code.UNSUPPORTED_RESOURCE, f"object: {name} where only Object is supported"
-            )
+            raise _Wrong(f"{name} where only Object is supported", Code.UNSUPPORTED_RESOURCE)
     for spelling in ("Object", "object"):
         if spelling in wrapped:
-            return _members(wrapped[spelling], f"object.{spelling}")
-    raise _wrong("object", "needs the member Object")
-
-
-def _download(value: object) -> str | None:
-    return None if value is None else _required(_text(value, "download"), "download")
-
-
-@dataclass(frozen=True)
-class _Field:
-    """What is asked of a field again and again: descriptors are slow to answer.
-
-    ``read`` makes its value of a member and the member's path; ``None`` for a message's field.
-    """
-
-    name: str
-    repeated: bool
-    read: Callable[[object, str], str | int] | None
+            inner = _of(wrapped, spelling, _members)
+            fields = _reader_of(models_pb2.Object.DESCRIPTOR)(inner)
+            _of(fields, "id", _identifier)
+            _of(fields, "name", _required)
+            return models_pb2.Object(**fields)
+    raise _Wrong("needs the member Object")
 
 
 @functools.cache
-def _fields_of(message: Descriptor) -> tuple[dict[str, _Field], dict[str, dict[str, _Field]]]:
-    """The fields of a message by name, and by the name of their oneof those that are in one."""
-    fields = {one.name: _Field(one.name, one.is_repeated, _reader(one)) for one in message.fields}
+def _reader_of(message: Descriptor) -> Callable[[object], Any]:
+    """What makes of members, as serde writes them, the arguments that build such a message.
+
+    Made once: descriptors are slow to answer.
+    """
+    if message.full_name == Timestamp.DESCRIPTOR.full_name:
+        return _time
+    fields = {one.name: _field_reader(one) for one in message.fields}
     oneofs = {
         oneof.name: {one.name: fields[one.name] for one in oneof.fields} for oneof in message.oneofs
     }
-    return fields, oneofs
+    return functools.partial(_fields, fields, oneofs)
 
 
-def _reader(field: FieldDescriptor) -> Callable[[object, str], str | int] | None:
+def _field_reader(field: FieldDescriptor) -> Callable[[object], Any]:
+    one = _value_reader(field)
+    return functools.partial(_list, one) if field.is_repeated else one
+
+
+def _value_reader(field: FieldDescriptor) -> Callable[[object], Any]:
     if field.message_type is not None:
-        return None
+        return _reader_of(field.message_type)
     if field.enum_type is not None:
         numbers = {
             name: int(value.number) for name, value in field.enum_type.values_by_name.items()
@@ -276,116 +296,104 @@ def _reader(field: FieldDescriptor) -> Callable[[object, str], str | int] | None
     return functools.partial(_text, limit=_LONG_TEXT_LIMIT)
 
 
-def _fill(message: Message, members: dict[str, Any], path: str) -> None:
-    """Set the fields of ``message`` from the members that serde wrote."""
-    for known, value in _present_fields(message, members, path):
-        where = f"{path}.{known.name}"
-        if known.repeated:
-            for index, item in enumerate(_items(value, where)):
-                _append(getattr(message, known.name), known, item, f"{where}[{index}]")
-        elif known.read is None:
-            _fill_message(getattr(message, known.name), value, where)
-        else:
-            setattr(message, known.name, known.read(value, where))
-
-
-def _present_fields(
-    message: Message, members: dict[str, Any], path: str
-) -> Iterator[tuple[_Field, object]]:
+def _fields(
+    fields: dict[str, Callable[[object], Any]],
+    oneofs: dict[str, dict[str, Callable[[object], Any]]],
+    value: object,
+) -> dict[str, Any]:
     """The fields that have a value, those of a oneof unwrapped from their one-key object."""
-    fields, oneofs = _fields_of(message.DESCRIPTOR)
-    for name, value in members.items():
-        if value is None:
-            continue
-        if name in fields:
-            yield fields[name], value
-        if name in oneofs:
-            for wrapped, inner in _members(value, f"{path}.{name}").items():
-                spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", wrapped).lower()
-                if spelled in oneofs[name]:
-                    yield oneofs[name][spelled], inner
+    given = {}
+    members = _members(value)
+    try:
+        for name, member in members.items():
+            if member is None:
+                continue
+            if name in fields:
+                given[name] = fields[name](member)
+            elif name in oneofs:
+                given.update(_unwrapped(oneofs[name], member))
+    except _Wrong as wrong:
+        wrong.path = f".{name}{wrong.path}"
+        raise
+    return given
 
 
-def _append(repeated: Any, known: _Field, item: object, path: str) -> None:
-    if known.read is None:
-        _fill_message(repeated.add(), item, path)
-    else:
-        repeated.append(known.read(item, path))
+def _unwrapped(oneof: dict[str, Callable[[object], Any]], value: object) -> dict[str, Any]:
+    given = {}
+    for variant, inner in _members(value).items():
+        name = _A_WORD_BEGINS.sub("_", variant).lower()
+        if name in oneof:
+            given[name] = _at(f".{variant}", oneof[name], inner)
+    return given
 
 
-def _fill_message(message: Message, value: object, path: str) -> None:
-    if isinstance(message, Timestamp):
-        try:
-            message.FromJsonString(_text(value, path))
-        except ValueError as error:
-            raise _wrong(path, "must be a time as in RFC 3339") from error
-        return
-    message.SetInParent()
-    _fill(message, _members(value, path), path)
+def _list(read: Callable[[object], Any], value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise _Wrong("must be a list")
+    return [_at(f"[{index}]", read, item) for index, item in enumerate(value)]
 
 
-def _boolean(value: object, path: str) -> bool:
+def _time(value: object) -> Timestamp:
+    time = Timestamp()
+    try:
+        time.FromJsonString(_text(value))
+    except ValueError as error:
+        raise _Wrong("must be a time as in RFC 3339") from error
+    return time
+
+
+def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise _wrong(path, "must be true or false")
+        raise _Wrong("must be true or false")
     return value
 
 
-def _enum(enum: str, numbers: dict[str, int], value: object, path: str) -> int:
+def _enum(enum: str, numbers: dict[str, int], value: object) -> int:
     if isinstance(value, str) and value in numbers:
         return numbers[value]
-    number = _integer(value, path, 31)
+    number = _integer(value, 31)
     if number not in numbers.values():
-        raise _wrong(path, f"{number} is no {enum}")
+        raise _Wrong(f"{number} is no {enum}")
     return number
 
 
-def _member(payload: dict[str, Any], name: str) -> object:
-    if payload.get(name) is None:
-        raise _wrong(name, "is missing")
-    return payload[name]
-
-
-def _members(value: object, path: str) -> dict[str, Any]:
+def _members(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _wrong(path, "must be an object")
+        raise _Wrong("is missing" if value is None else "must be an object")
     return value
 
 
-def _items(value: object, path: str) -> list[object]:
-    if not isinstance(value, list):
-        raise _wrong(path, "must be a list")
-    return value
-
-
-def _text(value: object, path: str, limit: int = _TEXT_LIMIT) -> str:
+def _text(value: object, limit: int = _TEXT_LIMIT) -> str:
     if not isinstance(value, str):
-        raise _wrong(path, "must be a text")
+        raise _Wrong("is missing" if value is None else "must be a text")
     if len(value) > limit:
-        raise _wrong(path, f"is longer than {limit} characters")
-    if _NO_TEXT.search(value):
-        raise _wrong(path, "holds a character that no text may hold")
+        raise _Wrong(f"is longer than {limit} characters")
+    if ("\0" in value or not value.isascii()) and _NO_TEXT.search(value):
+        raise _Wrong("holds a character that no text may hold")
     return value
 
 
-def _integer(value: object, path: str, bits: int) -> int:
+def _integer(value: object, bits: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(path, "must be an integer")
+        raise _Wrong("is missing" if value is None else "must be an integer")
     if not 0 <= value < 1 << bits:
-        raise _wrong(path, "is out of range")
+        raise _Wrong("is out of range")
     return value
 
 
-def _required(text: str, path: str) -> str:
+def _serial(value: object) -> int:
+    return _integer(value, 31)
+
+
+def _required(value: object) -> str:
+    text = _text(value)
     if not text:
-        raise _wrong(path, "is missing")
+        raise _Wrong("is missing")
     return text
 
 
-def _identifier(text: str, path: str) -> str:
-    if not _IDENTIFIER.fullmatch(_required(text, path)):
-        raise _wrong(path, "is no identifier")
+def _identifier(value: object) -> str:
+    text = _required(value)
+    if not _IDENTIFIER.fullmatch(text):
+        raise _Wrong("is no identifier")
     return text
-
-
-def _wrong(path: str, what: str) -> HookRefused:
-    return HookRefused(Code.INVALID_HOOK, f"{path}: {what}")

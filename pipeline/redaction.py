@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,10 @@ _RULES = tuple(
 )
 
 
+def _shortness(text: str) -> int:
+    return -len(text)
+
+
 class _Known:
     """The values to hide, with how many running jobs each belongs to; shared by all threads."""
 
@@ -78,7 +83,7 @@ class _Known:
     def _spell(self) -> None:
         """Longest first: a value that contains another one is masked whole."""
         spellings = {spelling for value in self._uses for spelling in _spellings(value)}
-        self.spellings = tuple(sorted(spellings, key=len, reverse=True))
+        self.spellings = tuple(sorted(spellings, key=_shortness))
 
 
 _known = _Known()
@@ -86,7 +91,9 @@ _known = _Known()
 
 def redact(text: str) -> str:
     """``text`` with every known secret and everything that looks like one masked."""
-    for spelling in _known.spellings:
+    spellings = _known.spellings
+    # Longer ones than the text come first, and most texts of a log line are short.
+    for spelling in spellings[bisect_left(spellings, -len(text), key=_shortness) :]:
         if spelling in text:
             text = text.replace(spelling, MASK)
     lowered = text.lower()

@@ -76,14 +76,17 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
         """A connection is new, or has more to say: a thread has it once a head is whole."""
         if conn.parser is None:
             self._prepare(conn)
-        conn.sock.setblocking(False)
         head = bytearray(conn.parser.unreader.take_buffered())
-        self._wait(conn, HEAD_SECONDS, self._read_head)
-        self._heads[conn] = head
+        # Most heads come whole: the poller need not see those. What goes wrong here, it sees again.
+        if not _HEAD_END.search(head):
+            with suppress(OSError):
+                head += conn.sock.recv(_READ, socket.MSG_DONTWAIT)
         if _HEAD_END.search(head):
-            self._hand_over(conn)
-        else:
-            self._read_head(conn, conn.sock)
+            self._hand_over(conn, head)
+            return
+        self._heads[conn] = head
+        conn.sock.setblocking(False)
+        self._wait(conn, HEAD_SECONDS, self._read_head)
 
     def finish_request(self, conn: Any, future: Any) -> None:
         """A thread is done with a connection: it is kept, or ended without waiting here."""
@@ -141,14 +144,14 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
         if not data:
             self._drop(conn)
         elif _HEAD_END.search(head, max(0, seen - 3)):
-            self._hand_over(conn)
+            self.poller.unregister(sock)
+            self._hand_over(conn, self._heads.pop(conn))
         elif len(head) > self._longest_head:
             self._refuse(conn)
 
-    def _hand_over(self, conn: Any) -> None:
+    def _hand_over(self, conn: Any, head: bytearray) -> None:
         """A thread answers: the parser finds a whole head in its buffer, or refuses it."""
-        self.poller.unregister(conn.sock)
-        conn.parser.unreader.unread(bytes(self._heads.pop(conn)))
+        conn.parser.unreader.unread(bytes(head))
         super().enqueue_req(conn)
 
     def _refuse(self, conn: Any) -> None:

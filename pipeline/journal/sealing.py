@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -26,7 +25,7 @@ class Seal:
 
     def seal(self, credentials: Credentials) -> bytes:
         """The bytes to store."""
-        plain = json.dumps(asdict(credentials), separators=(",", ":")).encode()
+        plain = json.dumps(vars(credentials), separators=(",", ":")).encode()
         return plain if self._fernet is None else self._fernet.encrypt(plain)
 
     def unseal(self, stored: bytes) -> Credentials:
