@@ -30,6 +30,8 @@ SharedWrite = Callable[[Connection, Sequence[A]], Sequence[T]]
 
 _PATIENCE = 10.0  # seconds a caller waits for its commit
 _BATCH = 512  # writes in one transaction at most: the first of them waits for the last
+_CROWD = 3  # more writes than these in one transaction: the next one waits a moment for its own
+_GATHERING = 0.002  # seconds of that moment: fewer commits leave more time to answer
 _IDLE = 1.0  # seconds after which the connection is looked at before it is used again
 _CHECKPOINT_PAUSE = 1.0  # seconds between two checkpoints: each is three ways to the disk
 _TRIES = 5  # of a write that met other processes on the same rows
@@ -78,6 +80,7 @@ class Writer:
         self._checkpoint_at: float | None = time.monotonic()
         self._checkpointed_at = 0.0
         self._inbox: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._crowded = False
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="journal-writer", daemon=True)
 
@@ -123,14 +126,18 @@ class Writer:
     def _serve_those_who_wait(self) -> None:
         """Write what waits, after waiting for a first one (or for the time of a checkpoint).
 
-        Whoever comes while another process has its turn joins the batch.
+        Whoever comes while another process has its turn joins the batch. In a crowd more are on
+        their way, and are waited for.
         """
         try:
             first = self._next(timeout=self._until_checkpoint())
         except queue.Empty:
             return
+        if self._crowded:
+            time.sleep(_GATHERING)
         with self._database.turn():
             batch = [item for item in (first, *self._others()) if _is_awaited(item)]
+            self._crowded = len(batch) > _CROWD
             if batch:
                 self._write(batch)
 
