@@ -2,7 +2,8 @@
 
 Two hundred small files (ABCD of one or two units) go through the service, transformed by its child
 processes and by GFBio over the relay. What limits them is seen from the share of the machine's
-time in which it had work, and from the seconds that a job spends in each of its stages. Then a
+time in which it had work, from the seconds that a job spends in each of its stages, and from what
+twice the threads and twice the processes change. Then a
 result of 1 GB goes from GFBio into an object, and eight of 200 MB at once, which is as many as the
 default settings permit, while the service's memory is watched.
 """
@@ -30,6 +31,8 @@ ROUNDS = 3
 TRANSPORTS = {
     "embedded": {"TRANSFORMER": "embedded"},
     "GFBio, relay": {"GFBIO_TRANSPORT": "relay"},
+    "GFBio, relay, 16 threads": {"GFBIO_TRANSPORT": "relay", "WORKER_THREADS": "16"},
+    "GFBio, relay, 2 workers": {"GFBIO_TRANSPORT": "relay", "WEB_CONCURRENCY": "2"},
 }
 _STAGE = re.compile(r'stage_seconds_sum{stage="(\w+)"} (\S+)')
 
@@ -53,6 +56,7 @@ def small_files(directory: Path, way: str) -> Line:
         statistics.median(work.busy for work in works),
         {
             "CPU of the service, ms": middle_cpu(works) * 1000,
+            "cores the service keeps busy": statistics.median(w.cpu / w.seconds for w in works),
             "CPU of the sandbox, ms": statistics.median(w.sandbox_cpu / w.jobs for w in works)
             * 1000,
             **{

@@ -61,6 +61,38 @@ def test_what_gathers_while_one_commits_is_committed_at_once(
     assert len(commits) == 2
 
 
+def test_in_a_crowd_a_commit_waits_for_more(
+    journal: Journal,
+    held_up: threading.Event,
+    commits: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer_module, "_GATHERING", 1.0)
+    with ThreadPoolExecutor(20) as threads:
+        crowd = [threads.submit(journal.enqueue, delivery(number)) for number in range(20)]
+        while not _all_waiting(journal, 20):
+            pass
+        held_up.set()
+        for future in crowd:
+            future.result()
+        first = threads.submit(journal.enqueue, delivery(20))
+        while not first.running() or not _all_waiting(journal, 0):
+            pass
+        assert not first.done()
+        second = threads.submit(journal.enqueue, delivery(21))
+        assert first.result().job_id != second.result().job_id
+    assert len(commits) == 3
+
+
+def test_who_comes_alone_is_not_kept_waiting(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "_GATHERING", 60.0)
+    for number in range(5):
+        journal.enqueue(delivery(number))
+    assert journal.counts()[State.QUEUED] == 5
+
+
 def test_what_comes_while_another_process_has_its_turn_joins_the_batch(sqlite_url: str) -> None:
     journal, other = Journal(sqlite_url), Journal(sqlite_url)
     with ExitStack() as opened, ThreadPoolExecutor(8) as threads:
