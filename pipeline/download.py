@@ -21,8 +21,8 @@ from pipeline.addresses import Session, origin
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
 
-#: Bytes read at a time; 8 KiB at a time reach a sixth of this one's rate.
-BLOCK_SIZE = 256 * 1024
+#: Bytes read at a time: half as many reach two thirds of the rate, 8 KiB a sixth of that.
+BLOCK_SIZE = 512 * 1024
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
@@ -52,7 +52,7 @@ class Source:
 def download(
     source: Source, attempt: Attempt, *, session: Session, max_bytes: int | None = None
 ) -> Iterator[Iterator[bytes]]:
-    """The content of ``source`` in blocks of 256 KiB, the last one only if all was right.
+    """The content of ``source`` in blocks of 512 KiB, the last one only if all was right.
 
     Aruna 2.0.4: a range that starts past the end hangs the data proxy, so none is ever asked for;
     a multipart upload that is not finalised answers 200 and breaks off. Raises ``JobFailed``:

@@ -15,7 +15,7 @@ from pipeline.errors import Code, Interrupted, JobFailed, LeaseLost, Stopping
 
 from .scripted import Connection, Script, Scripted, answering, ok, response, serving
 
-CONTENT = bytes(range(256)) * 4096
+CONTENT = bytes(range(256)) * (BLOCK_SIZE // 64)  # four blocks
 SHA256 = sha256(CONTENT).hexdigest()
 QUERY = "X-Amz-Signature=marked-secret"
 
