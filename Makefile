@@ -32,7 +32,7 @@ types: $(STAMP)  ## mypy --strict
 
 check: lint types test  ## all of it, as CI does
 
-bench: $(STAMP)  ## all benchmarks, a few minutes; docs/performance.md is made of them
+bench: $(STAMP)  ## all benchmarks, a quarter of an hour; docs/performance.md is made of them
 	@$(BIN)/python -m bench
 
 docs: $(STAMP)  ## write the generated parts of README anew
