@@ -213,8 +213,8 @@ def _of(members: dict[str, Any], name: str, read: Callable[[object], T]) -> T:
 
 def _hook(payload: dict[str, Any]) -> Hook:
     return Hook(
-        hook_id=_of(payload, "hook_id", _identifier),
         object=_of(payload, "object", _object),
+        hook_id=_of(payload, "hook_id", _identifier),
         secret=_of(payload, "secret", _required),
         pubkey_serial=_of(payload, "pubkey_serial", _serial),
         download=None if payload.get("download") is None else _of(payload, "download", _required),
