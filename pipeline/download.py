@@ -52,7 +52,7 @@ class Source:
 def download(
     source: Source, attempt: Attempt, *, session: Session, max_bytes: int | None = None
 ) -> Iterator[Iterator[bytes]]:
-    """The content of ``source`` in blocks of 512 KiB, the last one only if all was right.
+    """The content of ``source`` in blocks of ``BLOCK_SIZE``, the last one only if all was right.
 
     Aruna 2.0.4: a range that starts past the end hangs the data proxy, so none is ever asked for;
     a multipart upload that is not finalised answers 200 and breaks off. Raises ``JobFailed``:

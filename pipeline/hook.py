@@ -270,8 +270,11 @@ def _reader_of(message: Descriptor) -> Callable[[object], Any]:
     if message.full_name == Timestamp.DESCRIPTOR.full_name:
         return _time
     fields = {one.name: _field_reader(one) for one in message.fields}
-    oneofs = {
-        oneof.name: {one.name: fields[one.name] for one in oneof.fields} for oneof in message.oneofs
+    oneofs: dict[str, Callable[[object], dict[str, Any]]] = {
+        oneof.name: functools.partial(
+            _unwrapped, {one.name: fields[one.name] for one in oneof.fields}
+        )
+        for oneof in message.oneofs
     }
     return functools.partial(_fields, fields, oneofs)
 
@@ -298,32 +301,27 @@ def _value_reader(field: FieldDescriptor) -> Callable[[object], Any]:
 
 def _fields(
     fields: dict[str, Callable[[object], Any]],
-    oneofs: dict[str, dict[str, Callable[[object], Any]]],
+    oneofs: dict[str, Callable[[object], dict[str, Any]]],
     value: object,
 ) -> dict[str, Any]:
     """The fields that have a value, those of a oneof unwrapped from their one-key object."""
     given = {}
-    members = _members(value)
-    try:
-        for name, member in members.items():
-            if member is None:
-                continue
-            if name in fields:
-                given[name] = fields[name](member)
-            elif name in oneofs:
-                given.update(_unwrapped(oneofs[name], member))
-    except _Wrong as wrong:
-        wrong.path = f".{name}{wrong.path}"
-        raise
+    for name, member in _members(value).items():
+        if member is None:
+            continue
+        if name in fields:
+            given[name] = _at(f".{name}", fields[name], member)
+        elif name in oneofs:
+            given.update(_at(f".{name}", oneofs[name], member))
     return given
 
 
-def _unwrapped(oneof: dict[str, Callable[[object], Any]], value: object) -> dict[str, Any]:
+def _unwrapped(fields: dict[str, Callable[[object], Any]], value: object) -> dict[str, Any]:
     given = {}
     for variant, inner in _members(value).items():
         name = _A_WORD_BEGINS.sub("_", variant).lower()
-        if name in oneof:
-            given[name] = _at(f".{variant}", oneof[name], inner)
+        if name in fields:
+            given[name] = _at(f".{variant}", fields[name], inner)
     return given
 
 
@@ -368,6 +366,7 @@ def _text(value: object, limit: int = _TEXT_LIMIT) -> str:
         raise _Wrong("is missing" if value is None else "must be a text")
     if len(value) > limit:
         raise _Wrong(f"is longer than {limit} characters")
+    # Looking at each character is slow, and most texts are ASCII.
     if ("\0" in value or not value.isascii()) and _NO_TEXT.search(value):
         raise _Wrong("holds a character that no text may hold")
     return value
