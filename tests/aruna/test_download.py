@@ -13,8 +13,7 @@ from pipeline.attempt import Attempt
 from pipeline.errors import Code, Interrupted, JobFailed, LeaseLost, Stopping
 from pipeline.net.addresses import Addresses
 from pipeline.net.connections import session
-
-from .scripted import Connection, Script, Scripted, answering, ok, response, serving
+from tests.aruna.scripted import Connection, Script, Scripted, answering, ok, response, serving
 
 CONTENT = bytes(range(256)) * (BLOCK_SIZE // 64)  # four blocks
 SHA256 = sha256(CONTENT).hexdigest()

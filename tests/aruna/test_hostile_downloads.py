@@ -21,9 +21,8 @@ from pipeline.errors import Code, JobFailed
 from pipeline.net.addresses import Addresses
 from pipeline.net.connections import session
 from pipeline.transform.recognise import recognise
-
-from .conftest import PUBLIC, Lookups
-from .scripted import Connection, Script, Scripted, answering, ok, response, serving
+from tests.aruna.scripted import Connection, Script, Scripted, answering, ok, response, serving
+from tests.network import PUBLIC, Lookups
 
 MAX_BYTES = 20_000_000
 #: Bytes that a hostile download may cost at its peak, of Python's own memory.

@@ -14,9 +14,8 @@ from pipeline.aruna.s3 import S3, Head, Place, head, place_of, s3_client, wait_u
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed, Stopping
 from pipeline.net.addresses import Addresses
-
-from .conftest import Lookups
-from .storage import OBJECT_ID, Fault, Request, Storage, hanging, refusing, storing
+from tests.aruna.storage import OBJECT_ID, Fault, Request, Storage, hanging, refusing, storing
+from tests.network import Lookups
 
 QUERY = "?X-Amz-Credential=KEY%2F20261124%2FRegionOne%2Fs3%2Faws4_request&X-Amz-Signature=x"
 

@@ -19,9 +19,8 @@ from pipeline.aruna.upload import upload
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed, LeaseLost, Stopping
 from pipeline.net.addresses import Addresses
-
-from .conftest import Lookups
-from .storage import OBJECT_ID, Request, Storage, cutting, hanging, refusing, storing
+from tests.aruna.storage import OBJECT_ID, Request, Storage, cutting, hanging, refusing, storing
+from tests.network import Lookups
 
 PART = 100_000
 RESULT = bytes(range(250)) * 1800  # four and a half parts

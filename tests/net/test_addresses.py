@@ -12,9 +12,8 @@ import requests
 from pipeline.errors import Code, JobFailed
 from pipeline.net.addresses import Addresses
 from pipeline.net.connections import Session, session
-
-from .conftest import PUBLIC, Lookups
-from .scripted import Connection, answering, ok, serving
+from tests.aruna.scripted import Connection, answering, ok, serving
+from tests.network import PUBLIC, Lookups
 
 NOT_PUBLIC = [
     "127.0.0.1",

@@ -1,8 +1,8 @@
 """Makes random ABCD 2.06 documents that use every path of the mapping, small or without end.
 
 ``python -m tests.transform.bioschemas.generate SEED [UNITS]`` prints one. Documents are valid
-against the schema of ABCD 2.06, unless ``beyond`` adds the elements that the mapping reads and only later
-schemas or other providers know (``DOI``, ``OrganisationGUID``, …).
+against the schema of ABCD 2.06, unless ``beyond`` adds elements that the mapping reads and only
+later schemas or other providers know (``DOI``, ``OrganisationGUID``, …).
 """
 
 from __future__ import annotations
