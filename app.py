@@ -21,16 +21,17 @@ from bottle import Bottle, HTTPResponse, request
 from gunicorn.http.errors import ParseException
 
 from pipeline import __version__
-from pipeline.aruna.hook import Hook
+from pipeline.aruna.hook import Hook, secret_is_genuine
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobError
 from pipeline.jobs import callback
-from pipeline.journal import IGNORED, JournalUnavailable, Outcome, State
+from pipeline.journal import IGNORED, JournalUnavailable, Outcome, Receipt, State
 from pipeline.operators.status import HEADERS as STATUS_HEADERS
 from pipeline.operators.status import authorised, status_page
 from pipeline.service import Service
 from pipeline.settings import Settings
-from pipeline.telemetry.redaction import redact
+from pipeline.telemetry.logs import caller_address
+from pipeline.telemetry.redaction import hiding, redact, secrets_of_credentials
 from pipeline.transform.recognise import Kind
 from pipeline.web.payload import HookRefused, parse_hook
 from pipeline.web.relay import CONTENT_TYPES
@@ -95,7 +96,6 @@ def webhook(service: Service) -> HTTPResponse:
     try:
         _check_caller(service.settings)
         hook = parse_hook(_body(service))
-        _check_secret(service.settings, hook)
         word, answer = _accept(service, hook)
     except HookRefused as refusal:
         word, answer = _refuse(service, refusal)
@@ -149,12 +149,21 @@ def _too_large() -> HookRefused:
     return HookRefused("payload_too_large", f"the body is larger than {MAX_BODY} bytes")
 
 
-def _check_secret(settings: Settings, hook: Hook) -> None:
-    expected = settings.webhook_secret
-    if expected is None:
-        return
-    if not hmac.compare_digest(expected.encode(), hook.credentials.secret.encode()):
+def _check_secret(service: Service, hook: Hook) -> bool:
+    """Whether the secret is known to be genuine; ``HookRefused`` if it is known to be false.
+
+    ``False``: Aruna's public key is not at hand, so it is checked later.
+    """
+    expected = service.settings.webhook_secret
+    given = hook.credentials.secret
+    if expected is not None and not hmac.compare_digest(expected.encode(), given.encode()):
         raise HookRefused(Code.INVALID_SECRET, "secret: not the one this service expects")
+    key = service.aruna.known_key(hook.credentials.pubkey_serial)
+    if key is None:
+        return False
+    if not secret_is_genuine(hook, key):
+        raise HookRefused(Code.INVALID_SECRET, "secret: it was not made by this Aruna")
+    return True
 
 
 def _accept(service: Service, hook: Hook) -> tuple[str, HTTPResponse]:
@@ -162,12 +171,11 @@ def _accept(service: Service, hook: Hook) -> tuple[str, HTTPResponse]:
     ignored = hook.why_ignored
     outcome = Outcome(IGNORED, ignored) if ignored else None
     try:
-        receipt = service.journal.enqueue(hook, outcome=outcome)
+        receipt = _enqueue(service, hook, outcome)
     except JournalUnavailable as error:
         raise HookRefused(
             Code.JOURNAL_UNAVAILABLE, "the journal can't be written", hook=hook
         ) from error
-    service.pool.wake()
     if ignored:
         return "ignored", _json(200, status="ignored", message=ignored)
     if receipt.duplicate:
@@ -179,39 +187,66 @@ def _accept(service: Service, hook: Hook) -> tuple[str, HTTPResponse]:
     )
 
 
+def _enqueue(service: Service, hook: Hook, outcome: Outcome | None) -> Receipt:
+    """Keep a delivery; raises ``JournalUnavailable``, or ``HookRefused`` for a false secret."""
+    if _check_secret(service, hook):
+        receipt = service.journal.enqueue(hook, outcome=outcome)
+        service.pool.wake()
+    else:
+        receipt = service.journal.enqueue_unverified(hook, outcome=outcome)
+        service.admission.wake()
+    return receipt
+
+
 def _refuse(service: Service, refusal: HookRefused) -> tuple[str, HTTPResponse]:
     """Answer the sender, and tell Aruna if the hook said enough to do so.
 
     Aruna 2.0.4: looks at no answer; without a callback the object stays at RUNNING for ever.
     """
+    if refusal.hook is not None:
+        refusal = _tell_aruna(service, refusal, refusal.hook)
     if refusal.code == Code.JOURNAL_UNAVAILABLE:
         service.metrics.journal_errors.inc()
-        log.error("hook.not_written", message=refusal.message)
-    if refusal.hook is not None:
-        _tell_aruna(service, refusal, refusal.hook)
+    log.warning("hook.refused", code=refusal.code, message=refusal.message, remote=_caller())
     answer = _json(_REFUSALS.get(refusal.code, 400), error=refusal.code, message=refusal.message)
     return refusal.code, answer
 
 
-def _tell_aruna(service: Service, refusal: HookRefused, hook: Hook) -> None:
-    """The error callback: by the journal if it can be written, else once, from memory."""
+def _tell_aruna(service: Service, refusal: HookRefused, hook: Hook) -> HookRefused:
+    """Make the error callback a job, or, while the journal is unavailable, send it from memory.
+
+    Gives the refusal to answer with: a hook that is malformed and not genuine is not genuine.
+    """
     outcome = Outcome(refusal.code, refusal.message)
-    if refusal.code != Code.JOURNAL_UNAVAILABLE:
+    trouble = refusal.__cause__
+    if not isinstance(trouble, JournalUnavailable):
         try:
-            service.journal.enqueue(hook, outcome=outcome)
-        except JournalUnavailable:
-            log.error("hook.not_written", message=refusal.message)
+            _enqueue(service, hook, outcome)
+        except HookRefused as not_genuine:
+            return not_genuine
+        except JournalUnavailable as error:
+            trouble = error
         else:
-            service.pool.wake()
-            return
-    service.later(lambda: _send_once(service, hook, outcome))
+            return refusal
+    service.later(partial(_send_unless_stored, service, hook, outcome, trouble))
+    return refusal
 
 
-def _send_once(service: Service, hook: Hook, outcome: Outcome) -> None:
-    try:
-        callback.send(service.aruna, hook, callback.labels_for(outcome, hook.object))
-    except JobError as error:
-        log.error("callback.lost", object_id=hook.object.id, message=str(error))
+def _send_unless_stored(
+    service: Service, hook: Hook, outcome: Outcome, trouble: JournalUnavailable
+) -> None:
+    """The error callback of a hook that was refused, unless it is in the journal all the same:
+    then its job calls back, and one end is enough."""
+    with hiding(secrets_of_credentials(hook.credentials)):
+        try:
+            if not service.journal.was_stored(trouble, service.pause):
+                callback.send(service.aruna, hook, callback.labels_for(outcome, hook.object))
+        except JobError as error:
+            log.error("callback.lost", object_id=hook.object.id, message=str(error))
+
+
+def _caller() -> str:
+    return caller_address(request.environ.get("REMOTE_ADDR"), request.get_header("X-Forwarded-For"))
 
 
 def health(service: Service) -> HTTPResponse:
@@ -220,6 +255,8 @@ def health(service: Service) -> HTTPResponse:
         service.journal.probe()
         counts = service.journal.counts()
     except JournalUnavailable:
+        return _json(503, status="unavailable", version=__version__)
+    if not service.is_alive:
         return _json(503, status="unavailable", version=__version__)
     jobs = {state: counts.get(state, 0) for state in (State.QUEUED, State.RUNNING, State.FAILED)}
     return _json(200, status="ok", version=__version__, jobs=jobs)

@@ -11,10 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
+
 from pipeline.errors import Code, Interrupted, JobError, JobFailed
 
 #: Seconds between two looks at the attempts under way.
 WATCH_PAUSE = 0.5
+
+
+log = structlog.get_logger(__name__)
 
 
 class Attempt:
@@ -26,7 +31,8 @@ class Attempt:
     def __init__(self, timeout: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._timeout = timeout
-        self._until = clock() + timeout
+        self._begun = clock()
+        self._until = self._begun + timeout
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._cut: JobError | None = None
@@ -38,6 +44,10 @@ class Attempt:
             raise self._cut
         if self._clock() >= self._until:
             raise self._timed_out()
+
+    def elapsed(self) -> float:
+        """Seconds since the attempt began."""
+        return self._clock() - self._begun
 
     def seconds_left(self) -> float:
         """Seconds this attempt may still take, more than 0; raises as ``check`` does."""
@@ -119,6 +129,11 @@ class Watch:
         self._stopped.set()
         self._thread.join()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     @contextmanager
     def over(self, attempt: Attempt) -> Iterator[None]:
         """The attempt is watched while the block runs."""
@@ -135,4 +150,8 @@ class Watch:
             with self._lock:
                 attempts = list(self._attempts)
             for attempt in attempts:
-                attempt.cut_if_due()
+                try:
+                    attempt.cut_if_due()
+                except Exception:
+                    # The boundary: without this thread nothing would ever be timed out again.
+                    log.exception("watch.defect")

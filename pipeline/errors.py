@@ -36,6 +36,25 @@ class Code(StrEnum):
     UPLOAD_FAILED = "upload_failed"
 
 
+#: Reasons that lie in the source or the hook: there is nothing for an operator to mend.
+SOURCE_AT_FAULT = frozenset(
+    {
+        Code.INVALID_HOOK,
+        Code.INVALID_INPUT,
+        Code.MISSING_DOWNLOAD_URL,
+        Code.SUPERSEDED,
+        Code.TRANSFORMATION_FAILED,
+        Code.UNSUPPORTED_RESOURCE,
+    }
+)
+#: Seconds of patience with a peer that is unreachable, refuses connections or answers 5xx.
+OUTAGE = 3600.0
+#: Seconds of patience with an Aruna that does not know the rights of a valid token. Aruna 2.0.4:
+#: they are forgotten for a moment, and an object that got lost in a cache is back at the next
+#: CreateObject in its parent.
+FORGOTTEN_RIGHTS = 900.0
+
+
 class JobError(Exception):
     """Anything that stops an attempt of a job."""
 
@@ -43,15 +62,20 @@ class JobError(Exception):
 class JobFailed(JobError):
     """The attempt failed: with ``code``, a ``message`` a researcher can act on, and ``again``.
 
-    ``again`` says whether another attempt makes sense. ``message`` holds no secret and no
-    presigned query; what foreign libraries said is the ``__cause__``, never part of it.
+    ``again`` says whether another attempt makes sense, ``patience`` for how many seconds such
+    attempts are free because the other side is away (unless the operator set ``MAX_ATTEMPTS``).
+    ``message`` holds no secret and no presigned query; what foreign libraries said is the
+    ``__cause__``, never part of it.
     """
 
-    def __init__(self, code: Code, message: str, *, again: bool = False) -> None:
+    def __init__(
+        self, code: Code, message: str, *, again: bool = False, patience: float = 0.0
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
-        self.again = again
+        self.again = again or patience > 0
+        self.patience = patience
 
 
 class NotYet(JobError):

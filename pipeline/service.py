@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.aruna.client import Aruna
 from pipeline.attempt import Watch
-from pipeline.jobs.claim import Peers
+from pipeline.errors import Stopping
+from pipeline.jobs.admission import Admission
+from pipeline.jobs.context import Dependencies
+from pipeline.jobs.creations import Creations
 from pipeline.jobs.pool import Pool
 from pipeline.journal import Journal
 from pipeline.net.addresses import Addresses
@@ -23,12 +26,15 @@ if TYPE_CHECKING:
 #: Seconds between SIGTERM and the end of running jobs, out of gunicorn's graceful 30.
 GRACE = 22.0
 #: Small things nobody waits for that may be under way, and may wait, at the same time.
-_ERRANDS = 2
-_MOST_ERRANDS = 1000
+_BACKGROUND_THREADS = 2
+_BACKGROUND_LIMIT = 1000
 
 
 class Service:
-    """Everything that runs in one gunicorn worker; ``settings`` decide, nothing else does."""
+    """Everything that runs in one gunicorn worker; ``settings`` decide, nothing else does.
+
+    It is whole once it is made; ``start`` opens the journal and begins to run jobs.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -38,36 +44,52 @@ class Service:
             keys=settings.journal_key,
             retention=settings.journal_retention_days,
         )
-        self.addresses = Addresses(settings.allowed_hosts, settings.allow_insecure)
+        self.aruna = Aruna(settings.aruna_server_address)
+        addresses = Addresses(settings.allowed_hosts, settings.allow_insecure)
         self.watch = Watch()
-        self.relay = Relay(settings, self.journal, self.addresses, self.watch, self.metrics)
-        self._errands = threading.BoundedSemaphore(_MOST_ERRANDS)
+        self.relay = Relay(settings, self.journal, addresses, self.watch, self.metrics)
+        self.stopping = threading.Event()
+        self._background = ThreadPoolExecutor(_BACKGROUND_THREADS, thread_name_prefix="background")
+        self._room = threading.BoundedSemaphore(_BACKGROUND_LIMIT)
+        deps = Dependencies(
+            settings=settings,
+            journal=self.journal,
+            aruna=self.aruna,
+            addresses=addresses,
+            metrics=self.metrics,
+            creations=Creations(self.journal),
+            later=self.later,
+        )
+        self.pool = Pool(deps, self.watch, threads=settings.worker_threads)
+        self.admission = Admission(self.journal, self.aruna, self.metrics, self.pool.wake)
+        self._reconciler = _reconciler(settings, self.journal)
         self._finishing: threading.Thread | None = None
 
     def start(self) -> None:
-        """Open the journal and the channel to Aruna, and begin to run jobs."""
-        settings = self.settings
+        """Open the journal and begin to run jobs."""
         self.journal.open()
-        self.aruna = Aruna(settings.aruna_server_address)
-        self._background = ThreadPoolExecutor(_ERRANDS, thread_name_prefix="errand")
-        self.pool = Pool(
-            Peers(
-                settings, self.journal, self.aruna, self.addresses, self.metrics, later=self.later
-            ),
-            self.watch,
-            threads=settings.worker_threads,
-        )
-        self._reconciler = _reconciler(settings, self.journal)
         self.watch.start()
+        self.admission.start()
         self.pool.start()
         if self._reconciler is not None:
             self._reconciler.start()
 
-    def later(self, errand: Callable[[], None]) -> None:
+    @property
+    def is_alive(self) -> bool:
+        """Whether every thread runs that this process can't do without."""
+        parts = (self.journal, self.watch, self.admission, self.pool)
+        return all(part.is_alive for part in parts)
+
+    def pause(self, seconds: float) -> None:
+        """Wait for something in the background; raises ``Stopping`` when the service stops."""
+        if self.stopping.wait(seconds):
+            raise Stopping("the service is stopping")
+
+    def later(self, task: Callable[[], None]) -> None:
         """Do a small thing in the background that may be lost; too many at once are dropped."""
-        if not self._errands.acquire(blocking=False):
+        if not self._room.acquire(blocking=False):
             return
-        self._background.submit(errand).add_done_callback(lambda _: self._errands.release())
+        self._background.submit(task).add_done_callback(lambda _: self._room.release())
 
     def begin_stop(self, grace: float = GRACE) -> None:
         """Claim nothing more and give running jobs ``grace`` seconds; safe in a signal handler."""
@@ -80,12 +102,14 @@ class Service:
 
     def stop(self, grace: float = GRACE) -> None:
         """End everything that ``start`` began; jobs not finished are back in the queue."""
+        self.stopping.set()
         if self._reconciler is not None:
             self._reconciler.stop()
         self.begin_stop(grace)
         if self._finishing is not None:
             self._finishing.join()
         self.pool.stop()
+        self.admission.stop()
         self.watch.stop()
         self._background.shutdown(wait=False, cancel_futures=True)
         self.aruna.close()

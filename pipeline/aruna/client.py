@@ -124,14 +124,27 @@ class Aruna:
         """Close the channel."""
         self._channel.close()
 
+    def known_key(self, serial: int) -> str | None:
+        """The text of the server's public key with that serial, if it was learnt already."""
+        return self._keys.get(serial)
+
+    def learn_keys(self) -> None:
+        """Ask for the server's public keys, unless they are known; raises ``ArunaRefused``."""
+        if not self._keys:
+            self._ask_for_keys()
+
     def public_key(self, serial: int) -> str | None:
         """The text of the server's public key with that serial; asked for once, then kept."""
         if serial not in self._keys:
-            with calling():
-                request = info_service_pb2.GetPubkeysRequest()
-                answer = self._status.GetPubkeys(request, timeout=CALL_TIMEOUT)
-            self._keys = {pubkey.id: pubkey.key for pubkey in answer.pubkeys}
+            self._ask_for_keys()
         return self._keys.get(serial)
+
+    def _ask_for_keys(self) -> None:
+        with calling():
+            answer = self._status.GetPubkeys(
+                info_service_pb2.GetPubkeysRequest(), timeout=CALL_TIMEOUT
+            )
+        self._keys = {pubkey.id: pubkey.key for pubkey in answer.pubkeys}
 
     def get_object(self, token: str, object_id: str, attempt: Attempt) -> models_pb2.Object:
         """The object as Aruna's cache has it, which can lag."""

@@ -17,13 +17,11 @@ from pipeline.aruna.client import Aruna, ArunaRefused
 from pipeline.aruna.hook import Hook
 from pipeline.aruna.objects import label
 from pipeline.errors import Code, JobFailed
-from pipeline.jobs.claim import Claim
+from pipeline.jobs.context import JobContext
 from pipeline.jobs.result_object import ERROR_LABEL, STATUS_LABEL, error_label
 from pipeline.journal import IGNORED, Job, Outcome, State
 
 SUCCESS = "success"
-#: Seconds for which a callback is tried (HookCallback needs no valid token).
-CALLBACK_PATIENCE = 7 * 24 * 3600.0
 
 _FINAL = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAUTHENTICATED)
 
@@ -36,47 +34,47 @@ class Labels:
     remove: list[models_pb2.KeyValue]
 
 
-def call_back(claim: Claim) -> Job:
+def call_back(context: JobContext) -> None:
     """Tell Aruna how the work ended and end the job, once more for each delivery in between.
 
-    Gives the job as it was told. Raises ``JobFailed`` (``callback_failed``), with ``again`` if
-    Aruna may still take it.
+    Raises ``JobFailed`` (``callback_failed``), with ``again`` if Aruna may still take it.
     """
-    journal, job = claim.peers.journal, claim.job
+    held = context.held
+    claimed = held.job
     while True:
-        with claim.stage("callback"):
-            claim.attempt.check()
-            newest = journal.callback_sending(job.id, claim.lease)
-            outcome, hook = told(newest)
-            if not _has_arrived(claim, newest, hook, outcome):
-                send(claim.peers.aruna, hook, labels_for(outcome, hook.object))
+        with context.stage("callback"):
+            context.attempt.check()
+            held.callback_sending()
+            outcome, hook = _to_tell(held.job)
+            labels = labels_for(outcome, hook.object, held.job.told)
+            sent = claimed.callback_sent_at is not None
+            unseen = sent and held.job.deliveries == claimed.deliveries
+            if not (unseen and _has_arrived(context, hook, labels)):
+                send(context.deps.aruna, hook, labels)
         state = State.SUCCEEDED if outcome.code in (None, IGNORED) else State.FAILED
-        if journal.ended(
-            job.id,
-            claim.lease,
-            state=state,
-            outcome=outcome,
-            deliveries=newest.deliveries,
-        ):
-            return newest
+        if held.end(state, outcome):
+            return
 
 
-def told(job: Job) -> tuple[Outcome, Hook]:
+def _to_tell(job: Job) -> tuple[Outcome, Hook]:
     """What is to be told, and about which delivery; a job at this step has both."""
     if job.outcome is None or job.hook is None:
         raise JobFailed(Code.CALLBACK_FAILED, job.credentials_gone or "nothing to tell")
     return job.outcome, job.hook
 
 
-def labels_for(outcome: Outcome, source: models_pb2.Object) -> Labels:
+def labels_for(outcome: Outcome, source: models_pb2.Object, told: Outcome | None = None) -> Labels:
     """What the callback changes on the source as its newest delivery has it.
 
-    Aruna 2.0.4: labels are added, never replaced, and of two removals the wrong one goes.
+    ``told`` is what an earlier callback has added since that delivery. Aruna 2.0.4: labels are
+    added, never replaced, and of two removals the wrong one goes.
     """
     if outcome.code == IGNORED:
         return Labels([], [])
     wanted, stale = _wanted(outcome)
     held = [kv for kv in source.key_values if kv.variant == models_pb2.KEY_VALUE_VARIANT_LABEL]
+    if told is not None and told.code != IGNORED:
+        held.append(_wanted(told)[0])
     old = [kv for key in stale for kv in held if kv.key == key and kv != wanted]
     return Labels([] if wanted in held else [wanted], old[:1])
 
@@ -102,21 +100,20 @@ def _wanted(outcome: Outcome) -> tuple[models_pb2.KeyValue, tuple[str, ...]]:
     return error_label(outcome.code, outcome.message), (ERROR_LABEL, STATUS_LABEL)
 
 
-def _has_arrived(claim: Claim, newest: Job, hook: Hook, outcome: Outcome) -> bool:
+def _has_arrived(context: JobContext, hook: Hook, labels: Labels) -> bool:
     """Whether an earlier callback for this delivery, whose fate nobody noted, reached Aruna.
 
     If Aruna can't say (the token is over, for instance), it is sent again: a label twice is less
     harm than a source that stays at RUNNING. So is one that adds no label: it does no harm twice.
     """
-    wanted = labels_for(outcome, hook.object).add
-    was_sent = claim.job.callback_sent_at is not None
-    if not was_sent or newest.deliveries != claim.job.deliveries or not wanted:
+    if not labels.add:
         return False
+    token = hook.credentials.token
     try:
-        source = claim.peers.aruna.get_object(hook.credentials.token, hook.object.id, claim.attempt)
+        source = context.deps.aruna.get_object(token, hook.object.id, context.attempt)
     except ArunaRefused:
         return False
-    return _is_finished(source, hook.hook_id) and all(kv in source.key_values for kv in wanted)
+    return _is_finished(source, hook.hook_id) and all(kv in source.key_values for kv in labels.add)
 
 
 def _is_finished(source: models_pb2.Object, hook_id: str) -> bool:

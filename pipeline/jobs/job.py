@@ -18,83 +18,68 @@ from pipeline.aruna.s3 import S3, place_of, s3_client, wait_until_known
 from pipeline.aruna.upload import upload
 from pipeline.errors import Code, JobFailed
 from pipeline.jobs import callback, source
-from pipeline.jobs.claim import Claim
+from pipeline.jobs.context import JobContext
 from pipeline.jobs.parent import parent_of
-from pipeline.jobs.target import Shelf, Standing, Target
+from pipeline.jobs.target import Holder, Target, Targets
 from pipeline.jobs.transformers import transformed
-from pipeline.journal import Job, Outcome, Step
+from pipeline.journal import Outcome, Step
 from pipeline.net.connections import session
 from pipeline.transform.recognise import Kind, recognise
 
-#: Attempts a job may lose with the process that ran it, beyond those that it may fail.
-MOST_LOST = 5
+
+def run(context: JobContext) -> None:
+    """Do what is left of a job: the work, if it is not done yet, and the callback."""
+    source.verify(context)
+    if context.job.step is Step.WORK:
+        work(context)
+        context.held.worked(Outcome(None))
+    callback.call_back(context)
 
 
-def run(claim: Claim) -> Job:
-    """Do what is left of a job: the work, if it is not done yet, and the callback.
-
-    Gives the job as Aruna was told of it.
-    """
-    source.verify(claim)
-    if claim.job.step is Step.WORK:
-        work(claim)
-        claim.peers.journal.worked(claim.job.id, claim.lease, Outcome(None))
-    return callback.call_back(claim)
-
-
-def work(claim: Claim) -> None:
+def work(context: JobContext) -> None:
     """Make the result and put it into Aruna, unless it is there already."""
-    source.check_token(claim)
-    _check_attempts(claim)
-    with claim.stage("ready"):
-        ready = source.ready(claim)
-    place = place_of(claim.download_url)
-    parent = parent_of(claim, ready, place)
+    source.check_token(context)
+    with context.stage("ready"):
+        ready = source.ready(context)
+    place = place_of(context.download_url)
+    parent = parent_of(context, ready, place)
     with ExitStack() as resources:
-        with claim.stage("download"):
-            kind, document = _opened(claim, ready, resources)
+        with context.stage("download"):
+            kind, document = _opened(context, ready, resources)
         s3 = resources.enter_context(
             s3_client(
                 place,
-                claim.hook.credentials.access_key,
-                claim.hook.credentials.secret_key,
-                claim.peers.addresses,
+                context.hook.credentials.access_key,
+                context.hook.credentials.secret_key,
+                context.deps.addresses,
             )
         )
-        shelf = Shelf(claim, ready, kind, place, s3)
-        if shelf.finished() is not None:
+        targets = Targets(context, ready, kind, place, s3)
+        if targets.finished() is not None:
             return
-        with claim.stage("transform"):
-            result = _started(transformed(claim, document, kind, resources))
-        with claim.stage("create"):
-            target = shelf.take(parent)
-        if target.standing is not Standing.FINISHED:
-            with claim.stage("upload"):
-                _upload(claim, s3, target, result)
-
-
-def _check_attempts(claim: Claim) -> None:
-    """Give up a job that may be what kills the processes that run it."""
-    begun = claim.job.attempt
-    if begun >= claim.peers.settings.max_attempts + MOST_LOST:
-        message = f"the service has died in {begun} attempts, of this job or beside it"
-        raise JobFailed(Code.INTERNAL_ERROR, message)
+        with context.stage("transform"):
+            result = _started(transformed(context, document, kind, resources))
+        with context.stage("create"):
+            target = targets.take(parent)
+        if target.holder is not Holder.OWN_FINISHED:
+            with context.stage("upload"):
+                _upload(context, s3, target, result)
 
 
 def _opened(
-    claim: Claim, ready: models_pb2.Object, resources: ExitStack
+    context: JobContext, ready: models_pb2.Object, resources: ExitStack
 ) -> tuple[Kind, Iterator[bytes]]:
     """The download, known to be ABCD by its head."""
-    wanted = Source(claim.download_url, ready.content_len, sha256_of(ready), ready.name)
+    wanted = Source(context.download_url, ready.content_len, sha256_of(ready), ready.name)
     blocks = resources.enter_context(
         download(
             wanted,
-            claim.attempt,
-            session=resources.enter_context(session(claim.peers.addresses)),
-            max_bytes=claim.peers.settings.max_input_bytes,
+            context.attempt,
+            session=resources.enter_context(session(context.deps.addresses)),
+            max_bytes=context.deps.settings.max_input_bytes,
         )
     )
-    return recognise(claim.counting_in(blocks))
+    return recognise(context.counting_in(blocks))
 
 
 def _started(result: Iterator[bytes]) -> Iterator[bytes]:
@@ -105,18 +90,18 @@ def _started(result: Iterator[bytes]) -> Iterator[bytes]:
     return chain([first], result)
 
 
-def _upload(claim: Claim, s3: S3, target: Target, result: Iterator[bytes]) -> None:
+def _upload(context: JobContext, s3: S3, target: Target, result: Iterator[bytes]) -> None:
     """Stream the result into its object, once the data proxy knows it."""
-    settings = claim.peers.settings
-    wait_until_known(s3, target.place, target.object_id, claim.attempt)
+    settings = context.deps.settings
+    wait_until_known(s3, target.place, target.object_id, context.attempt)
     upload(
-        claim.counting_out(result),
+        context.counting_out(result),
         s3,
         target.place,
         target.object_id,
-        claim.attempt,
+        context.attempt,
         part_size=settings.part_size,
         concurrency=settings.upload_concurrency,
-        before_write=claim.fence,
-        sending=claim.peers.metrics.parts_in_flight.track_inprogress,
+        before_write=context.fence,
+        sending=context.deps.metrics.parts_in_flight.track_inprogress,
     )

@@ -13,8 +13,9 @@ from aruna.api.storage.models.v2 import models_pb2
 from pipeline.aruna.client import ArunaRefused
 from pipeline.aruna.objects import parents_of
 from pipeline.aruna.s3 import Place
-from pipeline.errors import Code, JobFailed
-from pipeline.jobs.claim import Claim
+from pipeline.errors import FORGOTTEN_RIGHTS, Code, JobError, JobFailed
+from pipeline.jobs.context import JobContext
+from pipeline.jobs.source import unreachable
 
 Parent: TypeAlias = models_pb2.InternalRelation
 
@@ -31,30 +32,32 @@ def source_folder(place: Place, source: models_pb2.Object) -> str:
     return folder
 
 
-def parent_of(claim: Claim, source: models_pb2.Object, place: Place) -> Parent:
+def parent_of(context: JobContext, source: models_pb2.Object, place: Place) -> Parent:
     """The parent that the source's key leads through.
 
     Aruna 2.0.4: the key is name, collection/name, dataset/name or collection/dataset/name, so the
     depth alone can't tell a collection from a dataset. Raises ``JobFailed`` (``create_failed``).
     """
     folders = source_folder(place, source).split("/")[:-1]
-    parents = parents_of(source.relations) or _parents_at_aruna(claim, source)
+    parents = parents_of(source.relations) or _parents_at_aruna(context, source)
     if not parents:
         raise JobFailed(Code.CREATE_FAILED, "the source lies in no project, collection or dataset")
     if len(parents) == 1:
         return parents[0]
     for parent in parents:
-        if _Way(claim).leads_through(parent, folders):
+        if _Way(context).leads_through(parent, folders):
             return parent
     raise JobFailed(Code.CREATE_FAILED, "none of the source's parents is on the download's path")
 
 
-def _parents_at_aruna(claim: Claim, source: models_pb2.Object) -> list[Parent]:
+def _parents_at_aruna(context: JobContext, source: models_pb2.Object) -> list[Parent]:
     """What a hook's custom template leaves out."""
     try:
-        known = claim.peers.aruna.get_object(claim.hook.credentials.token, source.id, claim.attempt)
+        known = context.deps.aruna.get_object(
+            context.hook.credentials.token, source.id, context.attempt
+        )
     except ArunaRefused as refusal:
-        raise _failed(refusal) from refusal
+        raise _refused(context, refusal) from refusal
     return parents_of(known.relations)
 
 
@@ -62,7 +65,7 @@ def _parents_at_aruna(claim: Claim, source: models_pb2.Object) -> list[Parent]:
 class _Way:
     """Compares parents with the folders of a key."""
 
-    claim: Claim
+    context: JobContext
 
     def leads_through(self, parent: Parent, folders: list[str]) -> bool:
         """Whether ``parent`` is what the folders lead to."""
@@ -73,15 +76,15 @@ class _Way:
                 return len(folders) == 1 and self._collection(parent.resource_id) == folders[0]
             return bool(folders) and self._dataset_is_at(parent.resource_id, folders)
         except ArunaRefused as refusal:
-            raise _failed(refusal) from refusal
+            raise _refused(self.context, refusal) from refusal
 
     def _collection(self, collection_id: str) -> str:
-        aruna, token = self.claim.peers.aruna, self.claim.hook.credentials.token
-        return str(aruna.get_collection(token, collection_id, self.claim.attempt).name)
+        aruna, token = self.context.deps.aruna, self.context.hook.credentials.token
+        return str(aruna.get_collection(token, collection_id, self.context.attempt).name)
 
     def _dataset_is_at(self, dataset_id: str, folders: list[str]) -> bool:
-        aruna, token = self.claim.peers.aruna, self.claim.hook.credentials.token
-        dataset = aruna.get_dataset(token, dataset_id, self.claim.attempt)
+        aruna, token = self.context.deps.aruna, self.context.hook.credentials.token
+        dataset = aruna.get_dataset(token, dataset_id, self.context.attempt)
         above = parents_of(dataset.relations)
         if dataset.name != folders[-1]:
             return False
@@ -94,9 +97,11 @@ class _Way:
         )
 
 
-def _failed(refusal: ArunaRefused) -> JobFailed:
+def _refused(context: JobContext, refusal: ArunaRefused) -> JobError:
+    if refusal.unreachable:
+        return unreachable(context)
     return JobFailed(
         Code.CREATE_FAILED,
         "Aruna does not show where the source lies",
-        again=refusal.unreachable or refusal.unauthenticated,
+        patience=FORGOTTEN_RIGHTS if refusal.unauthenticated else 0.0,
     )

@@ -1,7 +1,7 @@
 """The pool: the threads of one process that run jobs, and what keeps their leases.
 
-``dispatch`` claims what is due whenever a thread is free, ``keep`` renews the leases. Both end with
-the process; what it leaves behind is taken up by others once the leases are over.
+``dispatch`` claims what is due whenever a thread is free, ``keep`` renews the leases. Both go on
+until the process ends; what it leaves behind is taken up by others once the leases are over.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
 from pipeline.attempt import Attempt, Watch
-from pipeline.errors import Code, LeaseLost, Stopping
-from pipeline.jobs import runner as ending
-from pipeline.jobs.claim import Claim, Peers
-from pipeline.journal import Job, JournalUnavailable, Outcome, State
+from pipeline.errors import LeaseLost, Stopping
+from pipeline.jobs.context import Dependencies
+from pipeline.jobs.runner import run_attempt
+from pipeline.journal import HeldJob, JournalUnavailable
 from pipeline.journal.process import is_gone, own_name
-from pipeline.telemetry.logs import job_context
 
 #: Seconds a lease lasts; it is renewed three times as often.
 LEASE = 30.0
@@ -33,25 +31,33 @@ HOUSEKEEPING = 20.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A job that one of the threads runs, and the attempt by which it can be stopped."""
+
+    held: HeldJob
+    attempt: Attempt
+
+
 class Pool:
     """``threads`` threads that run jobs, started by ``start`` after the fork."""
 
     def __init__(
         self,
-        peers: Peers,
+        deps: Dependencies,
         watch: Watch,
         *,
         threads: int,
         lease: float = LEASE,
         chance: random.Random | None = None,
     ) -> None:
-        self._peers = peers
+        self._deps = deps
         self._watch = watch
         self._threads = threads
         self._lease = lease
         self._chance = chance or random.Random()  # noqa: S311 - jitter, not a secret
         self._holder = own_name()
-        self._claims: dict[str, Claim] = {}
+        self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopping = threading.Event()
@@ -70,7 +76,7 @@ class Pool:
 
     def wake(self) -> None:
         """Something new may be due; while all threads are busy the next one to end looks."""
-        if len(self._claims) < self._threads:
+        if len(self._running) < self._threads:
             self._changed.set()
 
     def stop_claiming(self) -> None:
@@ -82,15 +88,15 @@ class Pool:
         """Give running jobs ``grace`` seconds, then put back into the queue what is left."""
         self.stop_claiming()
         with self._idle:
-            self._idle.wait_for(lambda: not self._claims, timeout=grace)
-            left = list(self._claims.values())
-        for claim in left:
-            claim.attempt.cut(Stopping("the service is stopping"))
+            self._idle.wait_for(lambda: not self._running, timeout=grace)
+            left = list(self._running.values())
+        for running in left:
+            running.attempt.cut(Stopping("the service is stopping"))
         with self._idle:
-            self._idle.wait_for(lambda: not self._claims, timeout=POLL)
-            stuck = list(self._claims.values())
-        for claim in stuck:
-            self._put_back(claim)
+            self._idle.wait_for(lambda: not self._running, timeout=POLL)
+            stuck = list(self._running.values())
+        for running in stuck:
+            self._put_back(running.held)
 
     def stop(self) -> None:
         """End all threads; ``finish`` has been called before."""
@@ -99,6 +105,11 @@ class Pool:
         for loop in self._loops:
             if loop.is_alive():
                 loop.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether both threads run."""
+        return all(loop.is_alive() for loop in self._loops)
 
     def _dispatch(self) -> None:
         look_at = 0.0
@@ -118,64 +129,54 @@ class Pool:
             self._changed.clear()
 
     def _take_over_from_the_dead(self) -> None:
-        for holder in self._peers.journal.holders():
+        for holder in self._deps.journal.holders():
             if holder != self._holder and is_gone(holder):
                 log.warning("holder.gone", holder=holder)
-                self._peers.journal.expire(holder)
+                self._deps.journal.expire(holder)
 
     def _claim_what_is_due(self) -> float:
         """Start as many jobs as threads are free; seconds until it is worth to look again."""
-        free = self._threads - len(self._claims)
+        free = self._threads - len(self._running)
         if free <= 0:
             return POLL
-        jobs = self._peers.journal.claim(self._holder, free, self._lease)
-        for job in jobs:
-            self._start(job)
+        jobs = self._deps.journal.claim(self._holder, free, self._lease)
+        for held in jobs:
+            self._start(held)
         return 0.0 if len(jobs) == free else self._until_next_due()
 
     def _until_next_due(self) -> float:
-        due = self._peers.journal.next_due()
-        return POLL if due is None else min(POLL, max(0.0, due - self._peers.clock()))
+        due = self._deps.journal.next_due()
+        return POLL if due is None else min(POLL, max(0.0, due - self._deps.journal.now()))
 
-    def _start(self, job: Job) -> None:
-        if job.hook is None:
-            self._peers.journal.ended(
-                job.id,
-                job.lease or "",
-                state=State.FAILED,
-                outcome=Outcome(Code.CALLBACK_FAILED, job.credentials_gone or "no credentials"),
-                deliveries=job.deliveries,
-            )
-            return
-        attempt = Attempt(self._peers.settings.processing_timeout)
-        claim = Claim(job, job.hook, attempt, self._peers)
+    def _start(self, held: HeldJob) -> None:
+        running = _Running(held, Attempt(self._deps.settings.processing_timeout))
         with self._lock:
-            self._claims[job.id] = claim
-        self._executor.submit(self._run, claim)
+            self._running[held.job.id] = running
+        self._executor.submit(self._run, running)
 
-    def _run(self, claim: Claim) -> None:
-        job = claim.job
-        context = job_context(claim.hook, job_id=job.id, attempt=job.attempt + 1)
-        with self._held(claim), self._watch.over(claim.attempt), context:
-            ending.attempt(claim, self._chance, self._stopping.is_set)
-
-    @contextmanager
-    def _held(self, claim: Claim) -> Iterator[None]:
+    def _run(self, running: _Running) -> None:
         try:
-            yield
+            with self._watch.over(running.attempt):
+                run_attempt(
+                    running.held,
+                    running.attempt,
+                    self._deps,
+                    chance=self._chance,
+                    stopping=self._stopping.is_set,
+                )
         finally:
             with self._idle:
                 # It may be claimed anew already, from the queue into which this attempt put it.
-                if self._claims.get(claim.job.id) is claim:
-                    del self._claims[claim.job.id]
+                if self._running.get(running.held.job.id) is running:
+                    del self._running[running.held.job.id]
                 self._idle.notify_all()
             self._changed.set()
 
-    def _put_back(self, claim: Claim) -> None:
+    def _put_back(self, held: HeldJob) -> None:
         try:
-            self._peers.journal.release(claim.job.id, claim.lease)
-        except (JournalUnavailable, LeaseLost) as error:
-            log.warning("job.not_released", job_id=claim.job.id, why=str(error))
+            held.release()
+        except JournalUnavailable as error:
+            log.warning("job.not_released", job_id=held.job.id, why=str(error))
 
     def _keep(self) -> None:
         """Renew the leases until the pool has ended, and clean the journal now and then."""
@@ -185,7 +186,7 @@ class Pool:
                 self._renew()
                 if time.monotonic() - cleaned >= HOUSEKEEPING:
                     cleaned = time.monotonic()
-                    self._peers.journal.housekeeping()
+                    self._deps.journal.housekeeping()
             except JournalUnavailable:
                 log.error("journal.unavailable")
             except Exception:
@@ -194,10 +195,7 @@ class Pool:
 
     def _renew(self) -> None:
         with self._lock:
-            claims = dict(self._claims)
-        held = self._peers.journal.renew(
-            {key: (claim.lease, claim.meter.progress()) for key, claim in claims.items()},
-            self._lease,
-        )
-        for key in claims.keys() - held:
-            claims[key].attempt.cut(LeaseLost("another process holds the job now"))
+            running = dict(self._running)
+        still_held = self._deps.journal.renew([one.held for one in running.values()], self._lease)
+        for key in running.keys() - still_held:
+            running[key].attempt.cut(LeaseLost("another process holds the job now"))

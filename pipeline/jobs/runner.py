@@ -1,6 +1,6 @@
-"""What comes after an attempt: the one place that catches what a job raises.
+"""Runs one attempt of a held job and does what the decision about its failure says.
 
-The decision is a value of what failed and how often, made apart from the loop that runs jobs.
+This is the one place that catches what a job raises: nothing a job's thread does is outside of it.
 """
 
 from __future__ import annotations
@@ -10,194 +10,153 @@ from collections.abc import Callable
 
 import structlog
 
-from pipeline.errors import Code, Interrupted, JobFailed, NotYet, Stopping
+from pipeline.attempt import Attempt
+from pipeline.errors import Code, JobError, JobFailed, LeaseLost, Stopping
 from pipeline.jobs import job
-from pipeline.jobs.callback import CALLBACK_PATIENCE
-from pipeline.jobs.claim import Claim
-from pipeline.journal import IGNORED, Job, JournalUnavailable, Outcome, State, Step
-from pipeline.telemetry.logs import job_ended
+from pipeline.jobs.context import Dependencies, JobContext
+from pipeline.jobs.decision import (
+    MAX_LOST,
+    Decision,
+    End,
+    GiveUp,
+    Release,
+    Retry,
+    Wait,
+    callback_is_hopeless,
+    decide,
+)
+from pipeline.journal import IGNORED, HeldJob, JournalUnavailable, Outcome, State, Step
+from pipeline.telemetry.logs import job_context, job_ended
 
-#: Seconds: the first retry comes within twice of this, each next one within twice as long.
-BACKOFF_BASE = 5.0
-#: Seconds between two attempts of the work, and of a callback, at the most.
-BACKOFF_MOST = 300.0
-CALLBACK_BACKOFF_MOST = 900.0
+_CAUSE_LIMIT = 300  # characters of a library's own words in a log line
 
 log = structlog.get_logger(__name__)
 
 
-def backoff(attempts: int, most: float, chance: random.Random) -> float:
-    """Seconds until the next attempt after ``attempts`` failed ones: exponential, full jitter."""
-    return chance.uniform(0, min(most, BACKOFF_BASE * 2 ** min(attempts, 30)))
-
-
-def attempt(claim: Claim, chance: random.Random, stopping: Callable[[], bool]) -> None:
+def run_attempt(
+    held: HeldJob,
+    attempt: Attempt,
+    deps: Dependencies,
+    *,
+    chance: random.Random,
+    stopping: Callable[[], bool],
+) -> None:
     """Run one attempt of a job and write down in the journal what came of it.
 
-    ``stopping`` says whether this process is about to end.
+    ``stopping`` says whether this process is about to end. Never raises.
     """
+    with job_context(held.job):
+        try:
+            failure = _failure(held, attempt, deps)
+            if failure is None:
+                _say_the_end(held, deps, held.job.outcome or Outcome(None))
+                return
+            decision = decide(
+                failure,
+                held.job,
+                now=deps.journal.now(),
+                elapsed=attempt.elapsed(),
+                max_attempts=deps.settings.max_attempts,
+                stopping=stopping(),
+                chance=chance,
+            )
+            _carry_out(decision, failure, held, deps)
+        except JournalUnavailable:
+            deps.metrics.journal_errors.inc()
+            log.error("attempt.abandoned", why="the journal can't be written; the lease will end")
+        except Exception:
+            # The boundary: the lease ends, and the attempt counts as lost.
+            log.exception("attempt.defect")
+
+
+def _failure(held: HeldJob, attempt: Attempt, deps: Dependencies) -> JobError | None:
+    """What an attempt failed with, ``None`` if the job has ended and Aruna knows it."""
     try:
-        _until_interrupted(claim, chance, stopping)
+        _check_whether_to_begin(held, deps)
+        hook = held.job.hook
+        if hook is None:
+            reason = held.job.credentials_gone or "its credentials are gone"
+            raise JobFailed(Code.CALLBACK_FAILED, reason)
+        job.run(JobContext(held, hook, attempt, deps))
+    except JobError as failure:
+        if attempt.is_cut_by(Stopping):
+            return Stopping("the service is stopping")
+        return failure
     except JournalUnavailable:
-        claim.peers.metrics.journal_errors.inc()
-        log.error("attempt.abandoned", why="the journal can't be written; the lease will end")
-
-
-def _until_interrupted(claim: Claim, chance: random.Random, stopping: Callable[[], bool]) -> None:
-    try:
-        _attempt(claim, chance, stopping)
-    except Interrupted as interrupted:
-        log.warning("attempt.abandoned", why=str(interrupted))
-        claim.peers.journal.release(claim.job.id, claim.lease)
-
-
-def _attempt(claim: Claim, chance: random.Random, stopping: Callable[[], bool]) -> None:
-    try:
-        _told(claim, job.run(claim))
-    except Stopping:
-        _release(claim)
-    except NotYet as condition:
-        _wait(claim, condition)
-    except JobFailed as failure:
-        _failed(claim, failure, chance, stopping=stopping())
-    except (Interrupted, JournalUnavailable):
         raise
-    except Exception as error:
+    except Exception as defect:
         # The boundary: a defect must stop neither the pool nor the job.
         log.exception("attempt.defect")
-        defect = JobFailed(Code.INTERNAL_ERROR, "the service made a mistake", again=True)
-        defect.__cause__ = error
-        _failed(claim, defect, chance, stopping=stopping())
+        failed = JobFailed(Code.INTERNAL_ERROR, "the service made a mistake", again=True)
+        failed.__cause__ = defect
+        return failed
+    return None
 
 
-def _told(claim: Claim, told: Job) -> None:
-    """The job has ended and Aruna knows it."""
-    outcome = told.outcome or Outcome(None)
+def _check_whether_to_begin(held: HeldJob, deps: Dependencies) -> None:
+    """Give up a job that may be what kills the processes that run it, and a hopeless callback."""
+    if held.job.step is Step.WORK and held.job.lost >= MAX_LOST:
+        message = f"the service has died in {held.job.lost} attempts, of this job or beside it"
+        raise JobFailed(Code.INTERNAL_ERROR, message)
+    if callback_is_hopeless(held.job, deps.journal.now()):
+        raise JobFailed(Code.CALLBACK_FAILED, "Aruna has not taken the callback for 7 days")
+
+
+def _carry_out(decision: Decision, failure: JobError, held: HeldJob, deps: Dependencies) -> None:
+    try:
+        _write(decision, failure, held, deps)
+    except LeaseLost as lost:
+        # Another process has the job, or a newer one took its place: free the object for that.
+        log.warning("attempt.abandoned", why=str(lost))
+        held.release()
+
+
+def _write(decision: Decision, failure: JobError, held: HeldJob, deps: Dependencies) -> None:
+    match decision:
+        case Release():
+            log.info("job.released", why=str(failure))
+            held.release()
+        case Wait(seconds, message):
+            held.wait(seconds=seconds, message=message)
+            log.info("job.waiting", why=message, seconds=round(seconds, 1))
+        case Retry(seconds, error, outage):
+            held.retry(seconds=seconds, error=error, outage=outage)
+            deps.metrics.retries.labels(error.code).inc()
+            log.warning("job.retry", **_said(error, failure), seconds=round(seconds, 1))
+        case GiveUp(outcome):
+            held.worked(outcome)
+            held.release()
+            log.debug("work.failed", **_said(outcome, failure))
+        case End(outcome, scrub):
+            if held.end(State.FAILED, outcome, scrub=scrub):
+                _say_the_end(held, deps, outcome)
+            else:
+                # A delivery came meanwhile, and may be better than the one that failed.
+                held.release()
+
+
+def _said(outcome: Outcome, failure: JobError) -> dict[str, object]:
+    """A failure as fields of one log line; only a defect has a traceback."""
+    said: dict[str, object] = {"code": outcome.code, "message": outcome.message}
+    if failure.__cause__ is not None:
+        said["cause"] = f"{type(failure.__cause__).__name__}: {failure.__cause__}"[:_CAUSE_LIMIT]
+    return said
+
+
+def _say_the_end(held: HeldJob, deps: Dependencies, outcome: Outcome) -> None:
     state = State.SUCCEEDED if outcome.code in (None, IGNORED) else State.FAILED
-    _say_the_end(claim, state, outcome, result_id=told.result_id, result_name=told.result_name)
-
-
-def _say_the_end(claim: Claim, state: State, outcome: Outcome, **facts: object) -> None:
-    claim.peers.metrics.jobs_ended.labels(state, outcome.code or "").inc()
+    deps.metrics.jobs_ended.labels(state, outcome.code or "").inc()
     job_ended(
         log,
         state,
         code=outcome.code,
         message=outcome.message,
-        name=claim.job.name,
-        seconds=round(claim.peers.clock() - claim.job.created_at, 3),
-        attempts=claim.job.attempt + 1,
-        deliveries=claim.job.deliveries,
-        bytes_in=claim.meter.bytes_in,
-        bytes_out=claim.meter.bytes_out,
-        **facts,
+        name=held.job.name,
+        seconds=round(deps.journal.now() - held.job.created_at, 3),
+        attempts=held.job.attempt,
+        deliveries=held.job.deliveries,
+        bytes_in=max(held.meter.bytes_in, held.job.progress.bytes_in),
+        bytes_out=held.meter.bytes_out,
+        result_id=held.job.result_id,
+        result_name=held.job.result_name,
     )
-
-
-def _release(claim: Claim) -> None:
-    """Back to the queue, no attempt counted: this process is stopping."""
-    claim.peers.journal.release(claim.job.id, claim.lease)
-    log.info("job.released")
-
-
-def _wait(claim: Claim, condition: NotYet) -> None:
-    now = claim.peers.clock()
-    if _callback_is_hopeless(claim):
-        _end(claim, JobFailed(Code.CALLBACK_FAILED, condition.message))
-        return
-    claim.peers.journal.wait(
-        claim.job.id, claim.lease, at=now + condition.after, message=condition.message
-    )
-    log.info("job.waiting", why=condition.message, seconds=round(condition.after, 1))
-
-
-def _failed(claim: Claim, failure: JobFailed, chance: random.Random, *, stopping: bool) -> None:
-    if claim.attempt.is_cut_by(Stopping) or (stopping and failure.again):
-        # A stopping process answers no relay, so what fails now says nothing about the source.
-        _release(claim)
-        return
-    if _is_calling_back(claim) and failure.code is not Code.INVALID_SECRET:
-        failure = _of_the_callback(failure)
-    if failure.code in (Code.INVALID_SECRET, Code.CALLBACK_FAILED) and not failure.again:
-        _end(claim, failure)
-    elif failure.code is Code.CALLBACK_FAILED:
-        _callback_again(claim, failure, chance)
-    elif failure.again and claim.job.attempt + 1 < claim.peers.settings.max_attempts:
-        _again(claim, failure, chance)
-    else:
-        _give_up(claim, failure)
-
-
-def _is_calling_back(claim: Claim) -> bool:
-    return claim.job.step is Step.CALLBACK or claim.meter.stage == "callback"
-
-
-def _of_the_callback(failure: JobFailed) -> JobFailed:
-    """The work is done, and stays done whatever goes wrong in telling Aruna."""
-    if failure.code is Code.CALLBACK_FAILED:
-        return failure
-    told = JobFailed(Code.CALLBACK_FAILED, failure.message, again=True)
-    told.__cause__ = failure
-    return told
-
-
-def _again(claim: Claim, failure: JobFailed, chance: random.Random) -> None:
-    seconds = backoff(claim.job.attempt + 1, BACKOFF_MOST, chance)
-    _retry(claim, failure, seconds)
-
-
-def _callback_again(claim: Claim, failure: JobFailed, chance: random.Random) -> None:
-    if _callback_is_hopeless(claim):
-        _end(claim, failure)
-        return
-    _retry(claim, failure, backoff(claim.job.callback_attempt + 1, CALLBACK_BACKOFF_MOST, chance))
-
-
-def _retry(claim: Claim, failure: JobFailed, seconds: float) -> None:
-    claim.peers.journal.retry(
-        claim.job.id,
-        claim.lease,
-        at=claim.peers.clock() + seconds,
-        code=failure.code,
-        message=failure.message,
-    )
-    claim.peers.metrics.retries.labels(failure.code).inc()
-    log.warning(
-        "job.retry",
-        code=failure.code,
-        message=failure.message,
-        seconds=round(seconds, 1),
-        exc_info=failure.__cause__,
-    )
-
-
-def _callback_is_hopeless(claim: Claim) -> bool:
-    """Whether a callback has been tried for so long that nobody waits for it any more."""
-    since = claim.job.callback_since
-    if claim.job.step is not Step.CALLBACK or since is None:
-        return False
-    return claim.peers.clock() - since > CALLBACK_PATIENCE
-
-
-def _give_up(claim: Claim, failure: JobFailed) -> None:
-    """The work has failed for good; telling the researcher is a step and an attempt of its own."""
-    journal = claim.peers.journal
-    journal.worked(claim.job.id, claim.lease, Outcome(failure.code, failure.message))
-    journal.release(claim.job.id, claim.lease)
-    log.error("work.failed", code=failure.code, message=failure.message, exc_info=failure.__cause__)
-
-
-def _end(claim: Claim, failure: JobFailed) -> None:
-    """The job has failed for good and Aruna can't be told; a delivery since then may be better."""
-    ended = claim.peers.journal.ended(
-        claim.job.id,
-        claim.lease,
-        state=State.FAILED,
-        outcome=Outcome(failure.code, failure.message),
-        deliveries=claim.job.deliveries,
-        scrub=failure.code is Code.INVALID_SECRET,
-    )
-    if ended:
-        _say_the_end(claim, State.FAILED, Outcome(failure.code, failure.message))
-    else:
-        claim.peers.journal.release(claim.job.id, claim.lease)

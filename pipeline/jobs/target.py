@@ -1,4 +1,4 @@
-"""Where the result goes: the names it may take, and the object it becomes.
+"""Where the result goes: the names it may take, what stands under each, and the new object.
 
 Nothing in Aruna stops an overwrite, of the source neither: a name is used only if it is free, or
 holds an object of our own that has no content yet.
@@ -14,11 +14,11 @@ from aruna.api.storage.models.v2 import models_pb2
 from pipeline.aruna.client import ArunaRefused
 from pipeline.aruna.objects import comes_from, sha256_of, source_sha256_label
 from pipeline.aruna.s3 import S3, Place, head
-from pipeline.errors import Code, JobFailed
-from pipeline.jobs import result_object as names
-from pipeline.jobs.claim import Claim
+from pipeline.errors import FORGOTTEN_RIGHTS, Code, JobError, JobFailed
+from pipeline.jobs.context import JobContext
 from pipeline.jobs.parent import source_folder
-from pipeline.jobs.source import check_token
+from pipeline.jobs.result_object import result_names, result_object
+from pipeline.jobs.source import check_token, unreachable
 from pipeline.telemetry.redaction import redact
 from pipeline.transform.recognise import Kind
 
@@ -26,16 +26,20 @@ from pipeline.transform.recognise import Kind
 #: Aruna 2.0.4: the data proxy hears of objects over a message queue, 1 to 4 s late when busy.
 LOOK_PATIENCE = 10.0
 LOOK_PAUSE = 0.5
+#: Seconds until a CreateObject that Aruna did not answer is tried again, while the result waits.
+CREATE_PAUSE = 2.0
+#: Seconds that an attempt needs after its result has an object; below that it is not waited on.
+CREATE_RESERVE = 10.0
 _MESSAGE_LIMIT = 160
 
 
-class Standing(Enum):
-    """What a name holds, as far as this job is concerned."""
+class Holder(Enum):
+    """What stands under a name, as far as this job is concerned."""
 
-    FREE = auto()
-    UNFINISHED = auto()
-    FINISHED = auto()
-    FOREIGN = auto()
+    NOBODY = auto()
+    OWN_UNFINISHED = auto()
+    OWN_FINISHED = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,15 @@ class Target:
 
     name: str
     place: Place
-    standing: Standing
+    holder: Holder
     object_id: str = ""
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Where results of one source may stand; ``source`` is ready, ``place`` its own."""
+class Targets:
+    """The names that results of one source may take; ``source`` is ready, ``place`` its own."""
 
-    claim: Claim
+    context: JobContext
     source: models_pb2.Object
     kind: Kind
     place: Place
@@ -60,61 +64,60 @@ class Shelf:
 
     def finished(self) -> Target | None:
         """The result of this very content, if it is there: only the callback is missing then."""
-        for name in self._names():
+        for name in result_names(self.source, self.kind):
             target = self._look(name)
-            if target.standing is Standing.FINISHED:
+            if target.holder is Holder.OWN_FINISHED:
                 return target
-            if target.standing is Standing.FREE:
+            if target.holder is Holder.NOBODY:
                 return None
         return None
 
     def take(self, parent: models_pb2.InternalRelation) -> Target:
         """An object for the result: an unfinished one continued, or a new one.
 
-        FINISHED if another attempt was quicker. Raises ``JobFailed`` (``create_failed``).
+        ``OWN_FINISHED`` if another attempt was quicker. Raises ``JobFailed`` (``create_failed``),
+        or ``NotYet`` while Aruna can't be reached.
         """
-        for name in self._names():
+        for name in result_names(self.source, self.kind):
             target = self._look(name)
-            if target.standing is Standing.FREE:
+            if target.holder is Holder.NOBODY:
                 target = self._create(target, parent)
-            if target.standing is not Standing.FOREIGN:
+            if target.holder is not Holder.OTHER:
                 return target
         raise JobFailed(
             Code.CREATE_FAILED, "all names the result may take are in use by other objects"
         )
 
-    def _names(self) -> list[str]:
-        return names.result_names(self.source, self.kind)
-
     def _look(self, name: str) -> Target:
         """What stands under that name now."""
         folder = source_folder(self.place, self.source)
         place = replace(self.place, key=f"{folder}{name}")
-        standing = head(self.s3, place, self.claim.attempt)
-        if standing is None:
-            return Target(name, place, Standing.FREE)
+        stored = head(self.s3, place, self.context.attempt)
+        if stored is None:
+            return Target(name, place, Holder.NOBODY)
+        token = self.context.hook.credentials.token
         try:
-            found = self.claim.peers.aruna.get_object(
-                self.claim.hook.credentials.token, standing.object_id, self.claim.attempt
+            found = self.context.deps.aruna.get_object(
+                token, stored.object_id, self.context.attempt
             )
         except ArunaRefused as refusal:
             if refusal.unauthenticated:
-                return Target(name, place, Standing.FOREIGN)
-            raise _create_failed(self.claim, refusal) from refusal
-        return Target(name, place, self._judge(found, standing.length), found.id)
+                return Target(name, place, Holder.OTHER)
+            raise _create_failed(self.context, refusal) from refusal
+        return Target(name, place, self._holder(found, stored.length), found.id)
 
-    def _judge(self, found: models_pb2.Object, length: int) -> Standing:
+    def _holder(self, found: models_pb2.Object, length: int) -> Holder:
         if not comes_from(found, self.source.id) or not self._is_of_this_content(found):
-            return Standing.FOREIGN
+            return Holder.OTHER
         if found.status == models_pb2.STATUS_AVAILABLE:
-            return Standing.FINISHED
+            return Holder.OWN_FINISHED
         if found.status != models_pb2.STATUS_INITIALIZING:
-            return Standing.FOREIGN
+            return Holder.OTHER
         if length:
             raise JobFailed(
                 Code.UPLOAD_FAILED, "the result is still being finalised by Aruna", again=True
             )
-        return Standing.UNFINISHED
+        return Holder.OWN_UNFINISHED
 
     def _is_of_this_content(self, found: models_pb2.Object) -> bool:
         """Made by this very job, or of a content with the same SHA-256.
@@ -122,45 +125,55 @@ class Shelf:
         An unfinished object says by its label of which content it is to be the result, and an
         APPEND token can't change that: one of an earlier content can't be continued.
         """
-        if found.id == self.claim.job.result_id:
+        if found.id == self.context.job.result_id:
             return True
-        said = source_sha256_label(found)
+        label = source_sha256_label(found)
         if found.status == models_pb2.STATUS_INITIALIZING:
-            return said == sha256_of(self.source)
-        return said is not None and said == sha256_of(self.source)
+            return label == sha256_of(self.source)
+        return label is not None and label == sha256_of(self.source)
 
     def _create(self, free: Target, parent: models_pb2.InternalRelation) -> Target:
-        request = names.result_object(self.source, free.name, parent)
-        self.claim.fence()
-        try:
-            made = self.claim.peers.aruna.create_object(
-                self.claim.hook.credentials.token, request, self.claim.attempt
-            )
-        except ArunaRefused as refusal:
-            if refusal.name_taken:
-                return self._look_again(free)
-            raise _create_failed(self.claim, refusal) from refusal
-        job = self.claim.job
-        self.claim.peers.journal.note_result(job.id, self.claim.lease, made.id, free.name)
-        return replace(free, standing=Standing.UNFINISHED, object_id=made.id)
+        """The new object; what GFBio has made is kept for as long as the attempt has time."""
+        while True:
+            try:
+                made = self._created(free, parent)
+            except ArunaRefused as refusal:
+                if refusal.name_taken:
+                    return self._look_again(free)
+                if not refusal.unreachable or self._time_is_short():
+                    raise _create_failed(self.context, refusal) from refusal
+                self.context.attempt.wait(CREATE_PAUSE)
+            else:
+                self.context.held.note_result(made.id, free.name)
+                return replace(free, holder=Holder.OWN_UNFINISHED, object_id=made.id)
+
+    def _created(self, free: Target, parent: models_pb2.InternalRelation) -> models_pb2.Object:
+        context = self.context
+        request = result_object(self.source, free.name, parent)
+        with context.deps.creations.turn(parent.resource_id, context.attempt):
+            context.fence()
+            token = context.hook.credentials.token
+            return context.deps.aruna.create_object(token, request, context.attempt)
+
+    def _time_is_short(self) -> bool:
+        return self.context.attempt.seconds_left() < CREATE_PAUSE + CREATE_RESERVE
 
     def _look_again(self, taken: Target) -> Target:
         """Who has a name that showed no object: one that the data proxy has not heard of yet?"""
         for _ in range(round(LOOK_PATIENCE / LOOK_PAUSE)):
             target = self._look(taken.name)
-            if target.standing is not Standing.FREE:
+            if target.holder is not Holder.NOBODY:
                 return target
-            self.claim.attempt.wait(LOOK_PAUSE)
-        return replace(taken, standing=Standing.FOREIGN)
+            self.context.attempt.wait(LOOK_PAUSE)
+        return replace(taken, holder=Holder.OTHER)
 
 
-def _create_failed(claim: Claim, refusal: ArunaRefused) -> JobFailed:
-    check_token(claim)
-    again = refusal.unreachable or refusal.unauthenticated
+def _create_failed(context: JobContext, refusal: ArunaRefused) -> JobError:
+    check_token(context)
     if refusal.unreachable:
-        message = "Aruna did not answer in time"
-    elif refusal.unauthenticated:
+        return unreachable(context)
+    if refusal.unauthenticated:
         message = "Aruna does not let the hook's token create the result"
-    else:
-        message = f"Aruna refused the result's object: {redact(refusal.message)[:_MESSAGE_LIMIT]}"
-    return JobFailed(Code.CREATE_FAILED, message, again=again)
+        return JobFailed(Code.CREATE_FAILED, message, patience=FORGOTTEN_RIGHTS)
+    message = f"Aruna refused the result's object: {redact(refusal.message)[:_MESSAGE_LIMIT]}"
+    return JobFailed(Code.CREATE_FAILED, message)

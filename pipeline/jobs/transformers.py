@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from pipeline.errors import Code, JobFailed
-from pipeline.jobs.claim import Claim
+from pipeline.jobs.context import JobContext
 from pipeline.jobs.result_object import relay_name
 from pipeline.net.connections import Session
 from pipeline.settings import Settings, Transformer, Transport
@@ -20,81 +20,80 @@ from pipeline.transform.recognise import Kind
 
 
 def transformed(
-    claim: Claim, document: Iterator[bytes], kind: Kind, resources: ExitStack
+    context: JobContext, document: Iterator[bytes], kind: Kind, resources: ExitStack
 ) -> Iterator[bytes]:
     """The result; its last block comes only when the whole of it is known to be good.
 
     ``resources`` outlive the stream. Raises ``JobFailed`` as the transformer does.
     """
-    settings = claim.peers.settings
+    settings = context.deps.settings
     if settings.transformer is Transformer.EMBEDDED:
-        return transform_in_child(document, attempt=claim.attempt)
+        return transform_in_child(document, attempt=context.attempt)
     session = resources.enter_context(gfbio.session_for(settings.gfbio_base_url))
     service = _gfbio(settings, session)
     if settings.gfbio_transport is Transport.RELAY:
-        return _relayed(claim, service, kind, resources)
+        return _relayed(context, service, kind, resources)
     if settings.gfbio_transport is Transport.UPLOAD:
-        made = gfbio.transform_body(service, document, kind, claim.attempt)
+        made = gfbio.transform_body(service, document, kind, context.attempt)
     else:
-        made = gfbio.transform_url(service, claim.download_url, kind, claim.attempt)
-    return _checked(claim, made, kind, resources)
+        made = gfbio.transform_url(service, context.download_url, kind, context.attempt)
+    return _checked(context, made, kind, resources)
 
 
 def _relayed(
-    claim: Claim, service: gfbio.GFBio, kind: Kind, resources: ExitStack
+    context: JobContext, service: gfbio.GFBio, kind: Kind, resources: ExitStack
 ) -> Iterator[bytes]:
     """GFBio fetches from this service's relay, which answers only while it is at it."""
-    journal, job = claim.peers.journal, claim.job
-    token = journal.open_relay(job.id, claim.lease, kind)
-    name = relay_name(claim.hook.object, kind)
+    token = context.held.open_relay(kind)
+    name = relay_name(context.hook.object, kind)
     try:
         made = gfbio.transform_url(
             service,
-            f"{claim.peers.settings.public_url}/relay/{token}/{name}",
+            f"{context.deps.settings.public_url}/relay/{token}/{name}",
             kind,
-            claim.attempt,
+            context.attempt,
         )
     except JobFailed as failure:
-        raise _blamed(claim, failure) from failure
+        raise _blamed(context, failure) from failure
     finally:
-        journal.close_relay(job.id, claim.lease)
-    return _blaming(claim, _checked(claim, made, kind, resources))
+        context.held.close_relay()
+    return _blaming(context, _checked(context, made, kind, resources))
 
 
 def _checked(
-    claim: Claim, made: gfbio.Transformed, kind: Kind, resources: ExitStack
+    context: JobContext, made: gfbio.Transformed, kind: Kind, resources: ExitStack
 ) -> Iterator[bytes]:
     if made.job_id is not None:
-        resources.callback(_delete_later, claim, made.job_id)
+        resources.callback(_delete_later, context, made.job_id)
     return checked_zip(made.result) if kind is Kind.ZIP else checked_json(made.result)
 
 
-def _blaming(claim: Claim, result: Iterator[bytes]) -> Iterator[bytes]:
+def _blaming(context: JobContext, result: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from result
     except JobFailed as failure:
-        raise _blamed(claim, failure) from failure
+        raise _blamed(context, failure) from failure
 
 
-def _blamed(claim: Claim, failure: JobFailed) -> JobFailed:
+def _blamed(context: JobContext, failure: JobFailed) -> JobFailed:
     """The failure, or the download's if GFBio never had the whole of it."""
     if failure.code is not Code.TRANSFORMATION_FAILED:
         return failure
-    relay = claim.peers.journal.relay_outcome(claim.job.id, claim.lease)
+    relay = context.held.relay_outcome()
     if relay.passed:
         return failure
     reason = relay.error or f"GFBio did not get the whole file; {failure.message}"
     return JobFailed(Code.DOWNLOAD_FAILED, reason, again=True)
 
 
-def _delete_later(claim: Claim, job_id: str) -> None:
-    settings = claim.peers.settings
+def _delete_later(context: JobContext, job_id: str) -> None:
+    settings = context.deps.settings
 
     def delete() -> None:
         with gfbio.session_for(settings.gfbio_base_url) as session:
             gfbio.delete_job(_gfbio(settings, session), job_id)
 
-    claim.peers.later(delete)
+    context.deps.later(delete)
 
 
 def _gfbio(settings: Settings, session: Session) -> gfbio.GFBio:

@@ -4,12 +4,13 @@ A job is one hook's work on one content of one object. ``Journal`` is the way in
 out are frozen values.
 """
 
-from pipeline.aruna.hook import Credentials
+from pipeline.journal.held import HeldJob
 from pipeline.journal.journal import Journal, UnknownJob
 from pipeline.journal.records import (
     IGNORED,
     Job,
     Known,
+    Meter,
     Outcome,
     PastAttempt,
     Progress,
@@ -23,11 +24,12 @@ from pipeline.journal.writer import JournalUnavailable
 
 __all__ = [
     "IGNORED",
-    "Credentials",
+    "HeldJob",
     "Job",
     "Journal",
     "JournalUnavailable",
     "Known",
+    "Meter",
     "Outcome",
     "PastAttempt",
     "Progress",

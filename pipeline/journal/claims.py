@@ -20,8 +20,16 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.journal.records import Progress, State, Step
-from pipeline.journal.schema import AnyRow, attempts, due_some_time, jobs, leased, running
+from pipeline.journal.records import Meter, Outcome, State, Step
+from pipeline.journal.schema import (
+    AnyRow,
+    attempts,
+    due_some_time,
+    jobs,
+    leased,
+    leases,
+    running,
+)
 
 #: Seconds. A lease or a wait that ends later than this was written while a clock was wrong.
 LONGEST_LEASE = 3600.0
@@ -32,15 +40,18 @@ LOST = "lost"
 
 #: What a job looks like that nobody holds.
 LET_GO: dict[str, Any] = {
+    "stage": "",
     "lease": None,
     "lease_until": None,
     "holder": None,
     "relay_token_hash": None,
 }
 
+#: 1 if the attempt that ends was one of the work.
+COUNTED_WORK = case((jobs.c.step == Step.WORK.value, 1), else_=0)
 #: One more attempt of the present step.
 COUNTED: dict[str, Any] = {
-    "attempt": jobs.c.attempt + case((jobs.c.step == Step.WORK.value, 1), else_=0),
+    "attempt": jobs.c.attempt + COUNTED_WORK,
     "callback_attempt": jobs.c.callback_attempt
     + case((jobs.c.step == Step.CALLBACK.value, 1), else_=0),
 }
@@ -48,7 +59,7 @@ COUNTED: dict[str, Any] = {
 _PAGE = 20  # queued jobs looked at in one query; more only if the object of each is busy
 _NEXT_PAGE = 500
 _HISTORY = 50  # attempts of each step that are kept
-_LOST = "lost: its process died or was paused for too long"
+_LOST = Outcome(LOST, "lost: its process died or was paused for too long")
 
 
 def claimable(
@@ -87,6 +98,7 @@ def claim(
             break
     if not chosen:
         return []
+    working = jobs.c.step == Step.WORK.value
     claimed = connection.execute(
         update(jobs)
         .where(jobs.c.id.in_(chosen.values()))
@@ -98,8 +110,8 @@ def claim(
             holder=holder,
             started_at=now,
             stage="",
-            bytes_in=0,
-            bytes_out=0,
+            bytes_in=case((working, 0), else_=jobs.c.bytes_in),
+            bytes_out=case((working, 0), else_=jobs.c.bytes_out),
         )
         .returning(jobs)
     )
@@ -108,14 +120,15 @@ def claim(
 
 
 def expire(connection: Connection, holder: str) -> None:
-    """The leases of ``holder`` are over."""
+    """All leases of ``holder`` are over."""
+    connection.execute(update(leases).where(leases.c.holder == holder).values(until=0.0))
     connection.execute(
         update(jobs).where(leased(), jobs.c.holder == holder).values(lease_until=0.0)
     )
 
 
 def renew(
-    connection: Connection, progress_of: Mapping[tuple[str, str], Progress], until: float
+    connection: Connection, meters: Mapping[tuple[str, str], Meter], until: float
 ) -> set[str]:
     """Prolong these leases (job id, lease) and note the progress; the ids still held."""
     connection.execute(
@@ -123,28 +136,26 @@ def renew(
         .where(running(), jobs.c.id == bindparam("_id"), jobs.c.lease == bindparam("_lease"))
         .values(lease_until=until),
         [
-            {
-                "_id": job_id,
-                "_lease": lease,
-                "stage": progress.stage,
-                "bytes_in": progress.bytes_in,
-                "bytes_out": progress.bytes_out,
-            }
-            for (job_id, lease), progress in sorted(progress_of.items())
+            {"_id": job_id, "_lease": lease, **meter.columns()}
+            for (job_id, lease), meter in sorted(meters.items(), key=_of_lease)
         ],
     )
     renewed = select(jobs.c.id, jobs.c.lease).where(
-        running(), jobs.c.id.in_([job_id for job_id, _ in progress_of])
+        running(), jobs.c.id.in_([job_id for job_id, _ in meters])
     )
-    return {row.id for row in connection.execute(renewed) if (row.id, row.lease) in progress_of}
+    return {row.id for row in connection.execute(renewed) if (row.id, row.lease) in meters}
+
+
+def _of_lease(entry: tuple[tuple[str, str], Meter]) -> tuple[str, str]:
+    """All processes lock rows in one order."""
+    return entry[0]
 
 
 def note_attempt(
     connection: Connection,
     row: AnyRow,
     now: float,
-    code: str | None,
-    message: str,
+    outcome: Outcome,
     next_at: float | None = None,
 ) -> None:
     """Write down the attempt that ended with ``row`` as it is now, and forget very old ones."""
@@ -158,8 +169,8 @@ def note_attempt(
             step=row.step,
             started_at=max((at for at in started if at is not None), default=None),
             ended_at=now,
-            code=code,
-            message=message,
+            code=outcome.code,
+            message=outcome.message,
             next_at=next_at,
         )
     )
@@ -186,12 +197,13 @@ def _take_back(connection: Connection, now: float) -> None:
                 **COUNTED,
                 "state": State.QUEUED,
                 "next_at": now,
-                "last_code": LOST,
-                "last_message": _LOST,
+                "lost": jobs.c.lost + COUNTED_WORK,
+                "last_code": _LOST.code,
+                "last_message": _LOST.message,
             }
         )
         .returning(jobs)
     ).all()
     connection.execute(update(jobs).where(leased(), jobs.c.id.in_(lost)).values(LET_GO))
     for row in requeued:
-        note_attempt(connection, row, now, LOST, _LOST, next_at=now)
+        note_attempt(connection, row, now, _LOST, next_at=now)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,9 @@ _BUSY = 10_000  # milliseconds SQLite waits for another process's transaction
 _CHECKPOINT_BUSY = 100  # milliseconds a checkpoint waits for readers; writers wait meanwhile
 _CHECKPOINT_PAGES = 4000  # of the log before SQLite moves them by itself: 16 MB
 _CONNECT_TIMEOUT = 5  # seconds
-_STATEMENT_TIMEOUT = 10_000  # milliseconds
+#: Milliseconds. Less than a caller waits for its commit, so that the fate of a write is known then.
+_STATEMENT_TIMEOUT = 5_000
+_RECYCLE = 600  # seconds after which a connection is made anew, and the server's time told again
 _READERS = 4  # connections kept open for reading; as many again under load
 
 # A host that was cut off says nothing any more: its transactions must end, and ours on it.
@@ -29,6 +32,24 @@ _POSTGRESQL = f"""
 SET statement_timeout = {_STATEMENT_TIMEOUT};
 SET idle_in_transaction_session_timeout = {_STATEMENT_TIMEOUT}
 """
+
+
+class DatabaseClock:
+    """The time of a database server, which is told with each new connection.
+
+    In between it goes on by a clock of this machine that nobody sets.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: float | None = None
+
+    def tell(self, seconds: float) -> None:
+        """The server's time now, in seconds since the epoch."""
+        self._ahead = seconds - _uptime()
+
+    def now(self) -> float | None:
+        """Seconds since the epoch; ``None`` before the first connection."""
+        return None if self._ahead is None else self._ahead + _uptime()
 
 
 class Database:
@@ -40,8 +61,11 @@ class Database:
         self._file = _sqlite_file(parsed)
         if self._file is None:
             parsed = parsed.set(drivername="postgresql+psycopg")
-        self.writing = _engine(parsed, size=1, spare=0)
-        self.reading = _engine(parsed, size=_READERS, spare=_READERS, isolation_level="AUTOCOMMIT")
+        self._clock = DatabaseClock()
+        self.writing = self._engine(parsed, size=1, spare=0)
+        self.reading = self._engine(
+            parsed, size=_READERS, spare=_READERS, isolation_level="AUTOCOMMIT"
+        )
         self._directory: int | None = None
         self._preparing = threading.Lock()
         self._prepared = False
@@ -60,6 +84,11 @@ class Database:
             if not self._prepared:
                 self._prepare()
                 self._prepared = True
+
+    def now(self) -> float | None:
+        """The server's time in seconds since the epoch; ``None`` with SQLite, or before the first
+        connection."""
+        return self._clock.now()
 
     def connect_to_write(self) -> Connection:
         """A connection of the writer's, to a database that is prepared."""
@@ -134,21 +163,28 @@ class Database:
         with self.writing.begin() as connection:
             schema.upgrade(connection)
 
+    def _engine(self, url: URL, *, size: int, spare: int, **options: Any) -> Engine:
+        sqlite = url.get_backend_name() == "sqlite"
+        engine = create_engine(
+            url,
+            connect_args={"timeout": _BUSY / 1000} if sqlite else _postgresql_arguments(),
+            hide_parameters=True,
+            max_overflow=spare,
+            pool_pre_ping=not sqlite,
+            pool_recycle=-1 if sqlite else _RECYCLE,
+            pool_size=size,
+            pool_timeout=_CONNECT_TIMEOUT,
+            **options,
+        )
+        event.listen(engine, "connect", _set_up_sqlite if sqlite else self._set_up_postgresql)
+        return engine
 
-def _engine(url: URL, *, size: int, spare: int, **options: Any) -> Engine:
-    sqlite = url.get_backend_name() == "sqlite"
-    engine = create_engine(
-        url,
-        connect_args={"timeout": _BUSY / 1000} if sqlite else _postgresql_arguments(),
-        hide_parameters=True,
-        max_overflow=spare,
-        pool_pre_ping=not sqlite,
-        pool_size=size,
-        pool_timeout=_CONNECT_TIMEOUT,
-        **options,
-    )
-    event.listen(engine, "connect", _set_up_sqlite if sqlite else _set_up_postgresql)
-    return engine
+    def _set_up_postgresql(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_POSTGRESQL)
+            [(now,)] = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        self._clock.tell(now)
+        connection.commit()
 
 
 def _postgresql_arguments() -> dict[str, int | str]:
@@ -168,15 +204,14 @@ def _set_up_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) 
     connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
 
-def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_POSTGRESQL)
-    connection.commit()
-
-
 def _begin_immediate(connection: Connection) -> None:
     # A transaction that reads first and then writes could not wait for another writer.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _uptime() -> float:
+    """Seconds since the machine started, sleep included where the system counts it."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _sqlite_file(url: URL) -> Path | None:

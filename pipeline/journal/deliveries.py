@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, literal_column, null, or_, update
+from sqlalchemy import Connection, case, delete, insert, literal_column, null, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -14,7 +14,7 @@ from pipeline.aruna.hook import Hook, token_expiry
 from pipeline.aruna.objects import fingerprint
 from pipeline.errors import Code
 from pipeline.journal.records import Outcome, Receipt, State, Step
-from pipeline.journal.schema import calling_back, due_some_time, ended, jobs
+from pipeline.journal.schema import AnyRow, calling_back, due_some_time, ended, jobs, unverified
 from pipeline.journal.sealing import Seal
 from pipeline.journal.writer import mark_scrubbed
 
@@ -33,7 +33,7 @@ def new_id(now: float) -> str:
 
 
 def arrival(hook: Hook, outcome: Outcome | None, seal: Seal, now: float) -> Row:
-    """The row for a delivery; with an ``outcome`` only the callback is to be made."""
+    """What is kept of a delivery; with an ``outcome`` only the callback is to be made."""
     return {
         "id": new_id(now),
         "hook_id": hook.hook_id,
@@ -44,20 +44,28 @@ def arrival(hook: Hook, outcome: Outcome | None, seal: Seal, now: float) -> Row:
         "credentials": seal.seal(hook.credentials),
         "token_expires": token_expiry(hook.credentials.token),
         "answer_only": outcome is not None,
-        "state": State.QUEUED.value,
-        "step": (Step.WORK if outcome is None else Step.CALLBACK).value,
         "code": outcome and outcome.code,
         "message": outcome.message if outcome else "",
-        "callback_since": now if outcome else None,
         "created_at": now,
-        "next_at": now,
+    }
+
+
+def _new_job(arrived: Row) -> Row:
+    """The row of ``jobs`` that a delivery makes; it waits since the delivery came."""
+    came = arrived["created_at"]
+    return {
+        **arrived,
+        "state": State.QUEUED.value,
+        "step": (Step.CALLBACK if arrived["answer_only"] else Step.WORK).value,
+        "callback_since": came if arrived["answer_only"] else None,
+        "next_at": came,
     }
 
 
 def enqueue(connection: Connection, arrivals: Sequence[Row]) -> list[Receipt]:
     """Write the rows of many deliveries at once; of equal ones the first makes the job."""
     receipts: dict[str, Receipt] = {}
-    left = sorted(arrivals, key=_key)  # all processes lock in one order
+    left = sorted(map(_new_job, arrivals), key=_key)  # all processes lock in one order
     while left:
         first_of_key = {_key(row): row for row in reversed(left)}
         receipts.update(_upsert(connection, first_of_key))
@@ -66,6 +74,64 @@ def enqueue(connection: Connection, arrivals: Sequence[Row]) -> list[Receipt]:
             if first_of_key[_key(row)] is row:
                 _supersede(connection, row)
     return [receipts[row["id"]] for row in arrivals]
+
+
+def keep_unverified(connection: Connection, arrivals: Sequence[Row]) -> list[Receipt]:
+    """Keep deliveries whose secret is still to be checked: they change nothing of any job."""
+    connection.execute(insert(unverified), list(arrivals))
+    return [Receipt(row["id"], duplicate=False) for row in arrivals]
+
+
+def admit(connection: Connection, delivery_id: str, now: float) -> Receipt | None:
+    """The secret of a delivery is genuine: from now on it counts.
+
+    If a newer delivery has come since, that one answers for it. ``None`` if another process was
+    faster.
+    """
+    row = _taken(connection, delivery_id)
+    if row is None:
+        return None
+    newer = connection.scalar(
+        select(jobs.c.id).where(
+            jobs.c.object_id == row.object_id,
+            jobs.c.hook_id == row.hook_id,
+            jobs.c.id > row.id,
+        )
+    )
+    if newer is None:
+        return enqueue(connection, [dict(row._mapping)])[0]
+    _end_at_once(connection, row, Outcome(Code.SUPERSEDED, f"job {newer} is newer"), now)
+    return Receipt(newer, duplicate=True)
+
+
+def refuse(connection: Connection, delivery_id: str, outcome: Outcome, now: float) -> bool:
+    """A delivery is not genuine: it becomes a failed job without credentials.
+
+    ``False`` if another process was faster.
+    """
+    row = _taken(connection, delivery_id)
+    if row is not None:
+        _end_at_once(connection, row, outcome, now)
+    return row is not None
+
+
+def _end_at_once(connection: Connection, row: AnyRow, outcome: Outcome, now: float) -> None:
+    ended_job = {
+        **row._mapping,
+        "state": State.FAILED.value,
+        "step": Step.WORK.value,
+        "code": outcome.code,
+        "message": outcome.message,
+        "credentials": None,
+        "ended_at": now,
+    }
+    connection.execute(insert(jobs).values(ended_job))
+    mark_scrubbed(connection)
+
+
+def _taken(connection: Connection, delivery_id: str) -> AnyRow | None:
+    mine = delete(unverified).where(unverified.c.id == delivery_id)
+    return connection.execute(mine.returning(unverified)).first()
 
 
 def _key(row: Row) -> tuple[str, str]:
@@ -124,7 +190,10 @@ def _upsert_statement(
             "code": case((jobs.c.answer_only, new.code), else_=jobs.c.code),
             "message": case((jobs.c.answer_only, new.message), else_=jobs.c.message),
             "deliveries": jobs.c.deliveries + literal_column("1"),
+            "source_sha256": null(),
             "callback_sent_at": null(),
+            "told_code": null(),
+            "told_message": null(),
             "next_at": case((calls_back, new.next_at), else_=jobs.c.next_at),
         },
         where=or_(new.answer_only, ~jobs.c.answer_only & (jobs.c.content == new.content)),

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar
-
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.aruna.hook import Hook
-from pipeline.errors import LeaseLost
-from pipeline.journal import claims, deliveries, held, queries, relay_tokens, rows, upkeep
-from pipeline.journal.database import Database
+from pipeline.journal import claims, deliveries, queries, relay_tokens, rows, upkeep
+from pipeline.journal.held import HeldJob
 from pipeline.journal.records import (
     Job,
     Known,
     Outcome,
     PastAttempt,
-    Progress,
     Receipt,
-    Relay,
     RelayGrant,
     State,
+    kept,
 )
-from pipeline.journal.schema import AnyRow, SchemaTooNew
-from pipeline.journal.sealing import Seal
-from pipeline.journal.writer import JournalUnavailable, Writer, is_outage, unavailable
-
-T = TypeVar("T")
+from pipeline.journal.storage import Storage
+from pipeline.journal.writer import JournalUnavailable, SharedWrite
 
 _DAY = 86400.0
-_MESSAGE_LIMIT = 1000  # characters of a message that are kept
+_ASK_AGAIN = 1.0  # seconds
 
 
 class UnknownJob(Exception):
@@ -44,9 +34,9 @@ class Journal:
     """The jobs in the database at ``url``.
 
     ``keys`` are Fernet keys, newest first; ``retention`` is how long ended jobs stay, in days;
-    ``clock`` gives seconds since the epoch. Nothing is opened before ``open``. Every method but
-    ``close`` raises ``JournalUnavailable``; those that take a lease raise ``LeaseLost`` once
-    another process may hold the job.
+    ``clock`` gives seconds since the epoch (unset: the time of PostgreSQL's server, or with SQLite
+    of this machine). Nothing is opened before ``open``. Every method but ``close`` and ``now``
+    raises ``JournalUnavailable``.
     """
 
     def __init__(
@@ -55,280 +45,235 @@ class Journal:
         *,
         keys: Sequence[str] = (),
         retention: float = 30,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        self._url = url
-        self._seal = Seal(keys)
+        self._storage = Storage(url, keys=keys, clock=clock)
         self._retention = retention * _DAY
-        self._clock = clock
 
     def open(self) -> None:
-        """Create or upgrade the database and start writing; once in each process, after a fork.
-
-        A database that is down is no reason not to start: it is prepared as soon as it is there,
-        and until then every method raises ``JournalUnavailable``.
-        """
-        self._database = Database(self._url)
-        try:
-            self._database.prepare()
-        except (OSError, SchemaTooNew) as error:
-            self._database.close()
-            raise JournalUnavailable(f"the journal cannot be opened: {error}") from error
-        except SQLAlchemyError as error:
-            if not is_outage(error):
-                self._database.close()
-                raise unavailable(error) from None
-        self._writer = Writer(self._database)
-        self._writer.start()
+        """Create or upgrade the database and start writing; once in each process, after a fork."""
+        self._storage.open()
 
     def close(self) -> None:
         """Finish what is being written, end the thread and the connections."""
-        self._writer.stop()
-        self._database.close()
+        self._storage.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the writing thread runs."""
+        return self._storage.is_alive
+
+    def now(self) -> float:
+        """The journal's time, by which leases end and jobs become due: seconds since the epoch."""
+        return self._storage.now()
 
     # Deliveries
 
     def enqueue(self, hook: Hook, *, outcome: Outcome | None = None) -> Receipt:
-        """Keep a delivery; when this returns it is on disk.
+        """Keep a delivery whose secret is genuine; when this returns it is on disk.
 
-        With an ``outcome`` there is nothing to work on: the job is the callback alone.
+        With an ``outcome`` there is nothing to work on: the job is the callback alone. The error
+        knows by ``job_id`` which delivery it is about: see ``was_stored``.
         """
-        arrival = deliveries.arrival(hook, outcome, self._seal, self._clock())
-        return self._writer.run_shared(deliveries.enqueue, arrival)
+        return self._keep(deliveries.enqueue, hook, outcome)
+
+    def enqueue_unverified(self, hook: Hook, *, outcome: Outcome | None = None) -> Receipt:
+        """Keep a delivery whose secret can't be checked yet; it changes nothing of any job."""
+        return self._keep(deliveries.keep_unverified, hook, outcome)
+
+    def was_stored(self, error: JournalUnavailable, pause: Callable[[float], object]) -> bool:
+        """Whether a delivery that was not acknowledged is in the journal all the same.
+
+        Waits until that is certain; ``pause`` waits for some seconds, and may raise to give up.
+        """
+        if error.pending is not None:
+            while not error.pending.done():
+                pause(_ASK_AGAIN)
+            failure = error.pending.exception()
+            if failure is None:
+                return True
+            if isinstance(failure, JournalUnavailable):
+                error.in_doubt = failure.in_doubt
+        while error.in_doubt:
+            try:
+                return self._storage.read(lambda c: queries.exists(c, error.job_id))
+            except JournalUnavailable:
+                pause(_ASK_AGAIN)
+        return False
+
+    def unverified(self, limit: int = 100) -> list[Job]:
+        """Deliveries whose secret is still to be checked, oldest first."""
+        found = self._storage.read(lambda c: queries.unverified(c, limit))
+        return [rows.unverified(row, self._storage.seal) for row in found]
+
+    def admit(self, delivery_id: str) -> Receipt | None:
+        """The secret of a delivery is genuine: it becomes a job, or joins one; ``None`` if another
+        process was faster."""
+        now = self._storage.now()
+        return self._storage.write(lambda c: deliveries.admit(c, delivery_id, now))
+
+    def refuse(self, delivery_id: str, outcome: Outcome) -> bool:
+        """A delivery is not genuine: it ends as a failed job without credentials; ``False`` if
+        another process was faster."""
+        now = self._storage.now()
+        return self._storage.write(lambda c: deliveries.refuse(c, delivery_id, outcome.kept(), now))
 
     # Claims and leases
 
-    def claim(self, holder: str, limit: int, lease_seconds: float) -> list[Job]:
+    def claim(self, holder: str, limit: int, lease_seconds: float) -> list[HeldJob]:
         """Up to ``limit`` jobs that are due, for ``holder`` to work on while it renews them.
 
         A job whose lease is over counts as due, with the attempt that was lost counted.
         """
-        now = self._clock()
-        lease = secrets.token_urlsafe(16)
+        now = self._storage.now()
         claimed = partial(
             claims.claim,
             now=now,
             holder=holder,
-            lease=lease,
+            lease=secrets.token_urlsafe(16),
             until=now + lease_seconds,
             limit=limit,
         )
-        return [self._job(row) for row in self._writer.run(claimed)]
+        return [
+            HeldJob(self._storage.job(row), self._storage) for row in self._storage.write(claimed)
+        ]
 
-    def renew(self, leases: Mapping[str, tuple[str, Progress]], lease_seconds: float) -> set[str]:
-        """Prolong leases (by job id) and note how far the jobs are; the ids that are still held."""
-        if not leases:
+    def renew(self, jobs: Iterable[HeldJob], lease_seconds: float) -> set[str]:
+        """Prolong leases and note how far the jobs are; the ids of those that are still held."""
+        meters = {(held.job.id, held.lease): held.meter for held in jobs}
+        if not meters:
             return set()
-        progress_of = {(job_id, lease): at for job_id, (lease, at) in leases.items()}
-        until = self._clock() + lease_seconds
-        return self._writer.run(partial(claims.renew, progress_of=progress_of, until=until))
+        until = self._storage.now() + lease_seconds
+        return self._storage.write(partial(claims.renew, meters=meters, until=until))
 
     def holders(self) -> Sequence[str]:
         """Who holds leases at the moment."""
-        return self._read(queries.holders)
+        return self._storage.read(queries.holders)
 
     def expire(self, holder: str) -> None:
         """End the leases of a holder that is known to be dead; its jobs are due at once."""
-        self._writer.run(lambda c: claims.expire(c, holder))
-
-    def confirm(self, job_id: str, lease: str) -> int:
-        """Make sure that nobody else holds the job, before a write to Aruna.
-
-        Returns the number of deliveries so far.
-        """
-        now = self._clock()
-        deliveries = self._read(lambda c: held.confirmed(c, job_id, lease, now))
-        return _held(deliveries)
-
-    def release(self, job_id: str, lease: str) -> None:
-        """Let go of a job at once, no attempt counted; nothing if the lease is lost.
-
-        Of a superseded job this frees the object for its successor.
-        """
-        now = self._clock()
-        self._writer.run(lambda c: held.release(c, job_id, lease, now))
-
-    # The life of a job
-
-    def note_result(self, job_id: str, lease: str, result_id: str, result_name: str) -> None:
-        """Note the object that was created in Aruna."""
-        result = {"result_id": result_id, "result_name": result_name}
-        _held(self._writer.run(lambda c: held.change(c, job_id, lease, result)))
-
-    def wait(self, job_id: str, lease: str, *, at: float, message: str) -> None:
-        """Queue the job until ``at``, no attempt counted; it waits since the first such time."""
-        now = self._clock()
-        said = message[:_MESSAGE_LIMIT]
-        _held(self._writer.run(lambda c: held.wait(c, job_id, lease, at, said, now)))
-
-    def retry(self, job_id: str, lease: str, *, at: float, code: str, message: str) -> None:
-        """Queue the job until ``at``, this attempt of its step counted as failed."""
-        now = self._clock()
-        error = Outcome(code, message[:_MESSAGE_LIMIT])
-        _held(self._writer.run(lambda c: held.retry(c, job_id, lease, at, error, now)))
-
-    def worked(self, job_id: str, lease: str, outcome: Outcome) -> Job:
-        """The work is done, well or not, and is not done again; what is left is the callback.
-
-        Returns the job with the newest delivery.
-        """
-        now = self._clock()
-        cut = Outcome(outcome.code, outcome.message[:_MESSAGE_LIMIT])
-        return self._job(_held(self._writer.run(lambda c: held.worked(c, job_id, lease, cut, now))))
-
-    def callback_sending(self, job_id: str, lease: str) -> Job:
-        """Note that a callback may reach Aruna from now on; the job with the newest delivery."""
-        sent = {"callback_sent_at": self._clock()}
-        return self._job(_held(self._writer.run(lambda c: held.change(c, job_id, lease, sent))))
-
-    def ended(
-        self,
-        job_id: str,
-        lease: str,
-        *,
-        state: State,
-        outcome: Outcome,
-        deliveries: int,
-        scrub: bool = False,
-    ) -> bool:
-        """End the job, unless a delivery came after the last of ``deliveries``.
-
-        Then the answer is ``False``: Aruna has wiped the callback, another one is needed, and the
-        job is still held. A job that succeeded keeps no credentials, nor does one that cannot be
-        tried again, nor with ``scrub``.
-        """
-        end = partial(
-            held.ended,
-            job_id=job_id,
-            lease=lease,
-            state=state,
-            outcome=Outcome(outcome.code, outcome.message[:_MESSAGE_LIMIT]),
-            deliveries=deliveries,
-            scrub=scrub or state == State.SUCCEEDED,
-            now=self._clock(),
-        )
-        return _held(self._writer.run(end))
+        self._storage.write(lambda c: claims.expire(c, holder))
 
     # The relay
-
-    def open_relay(self, job_id: str, lease: str, kind: str) -> str:
-        """A new token under which any process passes on the job's download, as ``kind``
-        (``xml`` or ``zip``); an earlier token of the job is void."""
-        token = secrets.token_urlsafe(32)
-        _held(self._writer.run(lambda c: relay_tokens.opened(c, job_id, lease, token, kind)))
-        return token
-
-    def close_relay(self, job_id: str, lease: str) -> None:
-        """Void the job's token; what became of it can still be asked."""
-        _held(self._writer.run(lambda c: held.change(c, job_id, lease, {"relay_token_hash": None})))
 
     def relay_fetch(self, token: str, limit: int) -> RelayGrant | None:
         """Count a fetch and say what to pass on; ``None`` for a token that is unknown or void, or
         was used ``limit`` times."""
-        row = self._writer.run(lambda c: relay_tokens.fetched(c, token, limit))
-        return None if row is None else rows.relay_grant(row, self._seal)
+        row = self._storage.write(lambda c: relay_tokens.fetched(c, token, limit))
+        return None if row is None else rows.relay_grant(row, self._storage.seal)
 
-    def relay_passed(self, token: str, *, error: str | None = None) -> None:
-        """Note that the whole download was passed on, or the ``error`` that cut it short."""
-        said = error and error[:_MESSAGE_LIMIT]
-        self._writer.run(lambda c: relay_tokens.passed(c, token, said))
+    def relay_moved(self, token: str, count: int) -> None:
+        """Note that one fetch has passed on ``count`` bytes so far."""
+        self._storage.write(lambda c: relay_tokens.moved(c, token, count))
 
-    def relay_outcome(self, job_id: str, lease: str) -> Relay:
-        """What became of the job's relay so far."""
-        row = _held(self._read(lambda c: relay_tokens.outcome(c, job_id, lease)))
-        return Relay(row.relay_fetches, row.relay_passed, row.relay_error)
+    def relay_ended(self, token: str, number: int, *, error: str | None = None) -> None:
+        """Note that a fetch passed the whole download on, or the ``error`` that cut it short."""
+        said = None if error is None else kept(error)
+        self._storage.write(lambda c: relay_tokens.ended(c, token, number, said))
 
     # Upkeep, and what all hosts share
 
     def housekeeping(self) -> None:
         """Forget what is past its time: credentials whose token has expired, and old jobs."""
-        now = self._clock()
-        self._writer.run(lambda c: upkeep.scrub(c, now))
-        self._writer.run(lambda c: upkeep.mend_times(c, now))
-        while self._writer.run(lambda c: upkeep.purge(c, now - self._retention)):
+        now = self._storage.now()
+        self._storage.write(lambda c: upkeep.scrub(c, now))
+        self._storage.write(lambda c: upkeep.mend_times(c, now))
+        while self._storage.write(lambda c: upkeep.purge(c, now - self._retention)):
             pass
 
     def put_back(self, job_ids: Iterable[str] | None = None) -> list[tuple[str, str | None]]:
         """Queue failed jobs anew (all of them without ``job_ids``); each id with why not, or
         ``None``."""
-        now = self._clock()
-        chosen = self._read(queries.to_put_back) if job_ids is None else list(job_ids)
+        now = self._storage.now()
+        chosen = self._storage.read(queries.to_put_back) if job_ids is None else list(job_ids)
         return [
-            (job_id, self._writer.run(partial(upkeep.put_back, job_id=job_id, now=now)))
+            (job_id, self._storage.write(partial(upkeep.put_back, job_id=job_id, now=now)))
             for job_id in chosen
         ]
 
     def named_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take or prolong a lease of the whole installation; whether ``holder`` has it now."""
-        now = self._clock()
-        return self._writer.run(lambda c: upkeep.named_lease(c, name, holder, now, now + seconds))
+        now = self._storage.now()
+        return self._storage.write(
+            lambda c: upkeep.named_lease(c, name, holder, now, now + seconds)
+        )
 
     def note(self, name: str, value: str) -> None:
         """Keep a value under a name, for all processes and hosts."""
-        self._writer.run(lambda c: upkeep.note(c, name, value))
+        self._storage.write(lambda c: upkeep.note(c, name, value))
 
     def probe(self) -> None:
         """Write something: whether the journal would take a delivery now."""
-        self.note("probe", str(self._clock()))
+        self.note("probe", str(self._storage.now()))
 
     # Questions
 
     def noted(self, name: str) -> str | None:
         """The value kept under ``name``."""
-        return self._read(lambda c: queries.noted(c, name))
+        return self._storage.read(lambda c: queries.noted(c, name))
 
     def jobs(self, state: State | None = None, *, limit: int = 1000) -> list[Job]:
         """The newest jobs first, of one state or of all."""
-        return [self._job(row) for row in self._read(lambda c: queries.listed(c, state, limit))]
+        found = self._storage.read(lambda c: queries.listed(c, state, limit))
+        listed = [self._storage.job(row) for row in found]
+        if state not in (None, State.QUEUED):
+            return listed
+        return sorted([*listed, *self.unverified(limit)], key=_age, reverse=True)[:limit]
 
     def job(self, id_or_prefix: str) -> Job:
         """The one job whose id is or starts with that; raises ``UnknownJob``."""
         prefix = id_or_prefix.lower()
-        found = self._read(lambda c: queries.starting_with(c, prefix))
-        if len(found) != 1:
-            raise UnknownJob(f"{'several jobs start' if found else 'no job starts'} with {prefix}")
-        return self._job(found[0])
+        found = self._storage.read(lambda c: queries.starting_with(c, prefix))
+        matching = [self._storage.job(row) for row in found]
+        matching += [job for job in self.unverified() if job.id.startswith(prefix)]
+        if len(matching) != 1:
+            number = "several jobs start" if matching else "no job starts"
+            raise UnknownJob(f"{number} with {prefix}")
+        return matching[0]
 
     def attempts(self, job_id: str) -> list[PastAttempt]:
         """The newest counted attempts of a job, in their order."""
-        return [rows.past_attempt(row) for row in self._read(lambda c: queries.history(c, job_id))]
+        found = self._storage.read(lambda c: queries.history(c, job_id))
+        return [rows.past_attempt(row) for row in found]
 
     def counts(self) -> dict[State, int]:
         """How many jobs are queued, running and failed."""
-        return self._read(queries.counts)
+        return self._storage.read(queries.counts)
 
     def oldest_queued_seconds(self) -> float:
         """How long ago the oldest of the queued jobs arrived; 0 without one."""
-        created = self._read(queries.oldest_queued)
-        return 0.0 if created is None else max(self._clock() - created, 0.0)
+        created = self._storage.read(queries.oldest_queued)
+        return 0.0 if created is None else max(self._storage.now() - created, 0.0)
 
     def callback_backlog(self) -> int:
         """How many jobs lack nothing but their callback."""
-        return self._read(queries.callback_backlog)
+        return self._storage.read(queries.callback_backlog)
 
     def next_due(self) -> float | None:
         """When there is next something to claim (seconds since the epoch), now or later."""
-        return self._read(queries.next_due)
+        return self._storage.read(queries.next_due)
 
     def known(self, object_ids: Sequence[str]) -> dict[str, list[Known]]:
         """What the journal has of each of these objects, oldest first."""
         found: dict[str, list[Known]] = {object_id: [] for object_id in object_ids}
-        for row in self._read(lambda c: queries.known(c, object_ids)):
+        for row in self._storage.read(lambda c: queries.known(c, object_ids)):
             found[row.object_id].append(rows.known(row))
         return found
 
-    def _read(self, question: Callable[[Connection], T]) -> T:
+    def _keep(
+        self,
+        write: SharedWrite[deliveries.Row, Receipt],
+        hook: Hook,
+        outcome: Outcome | None,
+    ) -> Receipt:
+        said = None if outcome is None else outcome.kept()
+        arrival = deliveries.arrival(hook, said, self._storage.seal, self._storage.now())
         try:
-            with self._database.connect_to_read() as connection:
-                return question(connection)
-        except SQLAlchemyError as error:
-            raise unavailable(error) from None
-
-    def _job(self, row: AnyRow) -> Job:
-        return rows.job(row, self._seal)
+            return self._storage.write_shared(write, arrival)
+        except JournalUnavailable as error:
+            error.job_id = arrival["id"]
+            raise
 
 
-def _held(answer: T | None) -> T:
-    if answer is None:
-        raise LeaseLost("the job is not held by this lease any more")
-    return answer
+def _age(job: Job) -> str:
+    return job.id

@@ -8,7 +8,16 @@ from sqlalchemy import Connection, func, select
 
 from pipeline.journal.claims import claimable
 from pipeline.journal.records import State
-from pipeline.journal.schema import AnyRow, attempts, calling_back, jobs, leased, notes, retriable
+from pipeline.journal.schema import (
+    AnyRow,
+    attempts,
+    calling_back,
+    jobs,
+    leased,
+    notes,
+    retriable,
+)
+from pipeline.journal.schema import unverified as unverified_deliveries
 
 _ID_LENGTH = 16
 
@@ -27,6 +36,20 @@ def starting_with(connection: Connection, prefix: str) -> Sequence[AnyRow]:
     last = prefix.ljust(_ID_LENGTH, "z")
     found = select(jobs).where(jobs.c.id.between(prefix, last)).limit(2)
     return connection.execute(found).all()
+
+
+def exists(connection: Connection, job_id: str) -> bool:
+    """Whether there is such a job, or a delivery of that id whose secret is still to be checked."""
+    tables = (jobs, unverified_deliveries)
+    return any(
+        connection.scalar(select(table.c.id).where(table.c.id == job_id)) for table in tables
+    )
+
+
+def unverified(connection: Connection, limit: int) -> Sequence[AnyRow]:
+    """Deliveries whose secret is still to be checked, oldest first."""
+    waiting = select(unverified_deliveries).order_by(unverified_deliveries.c.id).limit(limit)
+    return connection.execute(waiting).all()
 
 
 def to_put_back(connection: Connection) -> Sequence[str]:
@@ -48,7 +71,9 @@ def counts(connection: Connection) -> dict[State, int]:
     rows = connection.execute(
         select(jobs.c.state, func.count()).where(of_interest).group_by(jobs.c.state)
     )
-    return {**dict.fromkeys(wanted, 0), **{State(state): number for state, number in rows}}
+    found = {**dict.fromkeys(wanted, 0), **{State(state): number for state, number in rows}}
+    waiting = connection.scalar(select(func.count()).select_from(unverified_deliveries))
+    return {**found, State.QUEUED: found[State.QUEUED] + (waiting or 0)}
 
 
 def oldest_queued(connection: Connection) -> float | None:

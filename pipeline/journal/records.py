@@ -8,13 +8,16 @@ from enum import StrEnum
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.hook import Credentials, Hook
+from pipeline.telemetry.redaction import redact
 
+#: Characters of a message that are kept.
+MESSAGE_LIMIT = 1000
 #: The code of a job that had nothing to transform and ends with an empty ``finished`` callback.
 IGNORED = "ignored"
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -37,6 +40,15 @@ class Outcome:
     code: str | None
     message: str = ""
 
+    def kept(self) -> Outcome:
+        """What the journal stores of it: secrets masked, the message cut."""
+        return Outcome(self.code, kept(self.message))
+
+
+def kept(message: str) -> str:
+    """A message as the journal stores it."""
+    return redact(message)[:MESSAGE_LIMIT]
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -48,17 +60,30 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a running job is: a word for people, and bytes read and written so far."""
+    """How far a job is: a word for people, and bytes read and written so far."""
 
     stage: str
     bytes_in: int = 0
     bytes_out: int = 0
 
 
+@dataclass
+class Meter:
+    """How far an attempt is: the job's threads count, every write of its holder stores it."""
+
+    stage: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def columns(self) -> dict[str, str | int]:
+        """What the journal stores of it."""
+        return dict(vars(self))
+
+
 @dataclass(frozen=True)
 class Relay:
-    """What became of a job's relay: fetches so far, whether one passed the whole download, and
-    what went wrong with the last that did not."""
+    """What became of a job's relay: fetches so far, whether the first of them passed the whole
+    download on, and what went wrong with the last one that failed."""
 
     fetches: int
     passed: bool
@@ -67,9 +92,13 @@ class Relay:
 
 @dataclass(frozen=True)
 class RelayGrant:
-    """What a relay token permits: to pass on the download of one running job."""
+    """What a relay token permits: to pass on the download of one running job.
+
+    ``number`` counts the fetches under this token from 1.
+    """
 
     job_id: str
+    number: int
     name: str
     kind: str
     download: str = field(repr=False)
@@ -110,13 +139,19 @@ class Job:
     ``credentials`` are ``None`` once they are scrubbed, or if they cannot be read; then
     ``credentials_gone`` says why. ``lease`` is the fencing token of the present holder.
     ``outcome`` is set once only the callback is missing. ``callback_sent_at`` is set if a callback
-    for the newest delivery may have reached Aruna.
+    for the newest delivery may have reached Aruna; ``told`` is what Aruna was told since then.
+
+    ``attempt`` counts the attempts of the work that have ended, ``failures`` those of them that
+    count against ``MAX_ATTEMPTS``, ``lost`` those whose process died. ``outage_since`` is the first
+    attempt in a row that failed because a peer was away. With ``upload_begun`` some content may be
+    in the result's object that nobody has confirmed.
     """
 
     id: str
     hook_id: str
     object_id: str
     content: str
+    source_sha256: str | None
     name: str
     object: bytes = field(repr=False)
     credentials: Credentials | None
@@ -127,19 +162,24 @@ class Job:
     state: State
     step: Step
     attempt: int
+    failures: int
+    lost: int
     callback_attempt: int
     created_at: float
     started_at: float | None
     ended_at: float | None
     next_at: float | None
     waiting_since: float | None
+    outage_since: float | None
     lease: str | None
     lease_until: float | None
     holder: str | None
     outcome: Outcome | None
+    told: Outcome | None
     last_error: Outcome | None
     result_id: str | None
     result_name: str | None
+    upload_begun: bool
     callback_since: float | None
     callback_sent_at: float | None
     progress: Progress

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.hook import Credentials
@@ -17,7 +20,7 @@ from pipeline.journal.records import (
     State,
     Step,
 )
-from pipeline.journal.schema import AnyRow
+from pipeline.journal.schema import AnyRow, jobs
 from pipeline.journal.sealing import Seal, Unreadable
 
 
@@ -30,6 +33,7 @@ def job(row: AnyRow, seal: Seal) -> Job:
         hook_id=row.hook_id,
         object_id=row.object_id,
         content=row.content,
+        source_sha256=row.source_sha256,
         name=row.name,
         object=row.object,
         credentials=credentials,
@@ -40,24 +44,40 @@ def job(row: AnyRow, seal: Seal) -> Job:
         state=State(row.state),
         step=Step(row.step),
         attempt=row.attempt,
+        failures=row.failures,
+        lost=row.lost,
         callback_attempt=row.callback_attempt,
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
         next_at=row.next_at,
         waiting_since=row.waiting_since,
+        outage_since=row.outage_since,
         lease=row.lease,
         lease_until=row.lease_until,
         holder=row.holder,
         outcome=Outcome(row.code, row.message) if decided else None,
+        told=None if row.told_message is None else Outcome(row.told_code, row.told_message),
         last_error=Outcome(row.last_code, row.last_message) if row.last_message else None,
         result_id=row.result_id,
         result_name=row.result_name,
+        upload_begun=row.upload_begun,
         callback_since=row.callback_since,
         callback_sent_at=row.callback_sent_at,
-        progress=Progress(row.stage, row.bytes_in, row.bytes_out),
+        progress=Progress(row.stage, max(row.bytes_in, row.relay_bytes), row.bytes_out),
         relay=Relay(row.relay_fetches, row.relay_passed, row.relay_error),
     )
+
+
+def unverified(row: AnyRow, seal: Seal) -> Job:
+    """A row of ``unverified_deliveries``: a job to be, queued until its secret is checked."""
+    columns: dict[str, Any] = {column.name: None for column in jobs.c}
+    columns |= dict.fromkeys(("attempt", "failures", "lost", "callback_attempt"), 0)
+    columns |= dict.fromkeys(("bytes_in", "bytes_out", "relay_bytes", "relay_fetches"), 0)
+    columns |= {"state": State.QUEUED, "step": Step.WORK, "deliveries": 1, "stage": ""}
+    columns |= dict(row._mapping)
+    columns |= {"last_message": "waits for Aruna's public key", "next_at": row.created_at}
+    return job(cast(AnyRow, SimpleNamespace(**columns)), seal)
 
 
 def relay_grant(row: AnyRow, seal: Seal) -> RelayGrant | None:
@@ -68,11 +88,12 @@ def relay_grant(row: AnyRow, seal: Seal) -> RelayGrant | None:
     source = models_pb2.Object.FromString(row.object)
     return RelayGrant(
         job_id=row.id,
+        number=row.relay_fetches,
         name=row.name,
         kind=row.relay_kind,
         download=credentials.download,
         content_len=source.content_len,
-        sha256=sha256_of(source),
+        sha256=sha256_of(source) or row.source_sha256,
     )
 
 

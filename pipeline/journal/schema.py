@@ -31,6 +31,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.schema import CreateColumn
 
 from pipeline.journal.records import State
 
@@ -46,27 +47,34 @@ jobs = Table(
     Column("hook_id", String, nullable=False),
     Column("object_id", String, nullable=False),
     Column("content", Text, nullable=False),
+    Column("source_sha256", String),
     Column("name", Text, nullable=False),
     Column("answer_only", Boolean, nullable=False),
     Column("deliveries", Integer, nullable=False, server_default=text("1")),
     Column("state", String, nullable=False),
     Column("step", String, nullable=False),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("lost", Integer, nullable=False, server_default=text("0")),
     Column("callback_attempt", Integer, nullable=False, server_default=text("0")),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
     Column("next_at", Double),
     Column("waiting_since", Double),
+    Column("outage_since", Double),
     Column("lease", String),
     Column("lease_until", Double),
     Column("holder", Text),
     Column("code", String),
     Column("message", Text, nullable=False, server_default=text("''")),
+    Column("told_code", String),
+    Column("told_message", Text),
     Column("last_code", String),
     Column("last_message", Text, nullable=False, server_default=text("''")),
     Column("result_id", String),
     Column("result_name", Text),
+    Column("upload_begun", Boolean, nullable=False, server_default=text("false")),
     Column("callback_since", Double),
     Column("callback_sent_at", Double),
     Column("stage", Text, nullable=False, server_default=text("''")),
@@ -77,6 +85,7 @@ jobs = Table(
     Column("relay_fetches", Integer, nullable=False, server_default=text("0")),
     Column("relay_passed", Boolean, nullable=False, server_default=text("false")),
     Column("relay_error", Text),
+    Column("relay_bytes", BigInteger, nullable=False, server_default=text("0")),
     Column("token_expires", Double),
     Column("credentials", LargeBinary),
     Column("object", LargeBinary, nullable=False),
@@ -106,6 +115,24 @@ leases = Table(
     Column("name", String, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("until", Double, nullable=False),
+)
+
+#: Deliveries whose secret could not be checked yet: Aruna's public key was not at hand.
+unverified = Table(
+    "unverified_deliveries",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("hook_id", String, nullable=False),
+    Column("object_id", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("answer_only", Boolean, nullable=False),
+    Column("code", String),
+    Column("message", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("token_expires", Double),
+    Column("credentials", LargeBinary, nullable=False),
+    Column("object", LargeBinary, nullable=False),
 )
 
 notes = Table(
@@ -175,9 +202,34 @@ _index("job_token_expiry", jobs.c.token_expires, where=retriable(), unique=False
 Index("job_state", jobs.c.state, jobs.c.created_at)
 Index("job_object", jobs.c.object_id)
 
+_ADDED_IN_2 = (
+    jobs.c.failures,
+    jobs.c.lost,
+    jobs.c.outage_since,
+    jobs.c.told_code,
+    jobs.c.told_message,
+    jobs.c.upload_begun,
+    jobs.c.source_sha256,
+    jobs.c.relay_bytes,
+)
+
+
+def _to_2(connection: Connection) -> None:
+    """New columns all have a default: processes of version 1 go on beside this one."""
+    for column in _ADDED_IN_2:
+        described = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.execute(text(f"ALTER TABLE jobs ADD COLUMN {described}"))
+    connection.execute(update(jobs).values(failures=jobs.c.attempt))
+    told = jobs.c.callback_sent_at.is_not(None) & ended()
+    connection.execute(
+        update(jobs).where(told).values(told_code=jobs.c.code, told_message=jobs.c.message)
+    )
+    unverified.create(connection)
+
+
 #: What leads from one version of the schema to the next: the first entry from 1 to 2, and so on.
 #: ``metadata`` above is always the newest version.
-UPGRADES: tuple[Callable[[Connection], None], ...] = ()
+UPGRADES: tuple[Callable[[Connection], None], ...] = (_to_2,)
 
 
 class SchemaTooNew(Exception):

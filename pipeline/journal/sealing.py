@@ -30,7 +30,10 @@ class Seal:
 
     def unseal(self, stored: bytes) -> Credentials:
         """The credentials in ``stored``, whichever way they were stored; raises ``Unreadable``."""
-        return Credentials(**json.loads(self._plain(stored)))
+        try:
+            return Credentials(**json.loads(self._plain(stored)))
+        except (ValueError, TypeError) as error:
+            raise Unreadable("the credentials are damaged") from error
 
     def _plain(self, stored: bytes) -> bytes:
         if stored.startswith(b"{"):

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aruna.api.storage.models.v2 import models_pb2
 from sqlalchemy import Connection, Table, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.errors import Code
-from pipeline.jobs.result_object import error_label
 from pipeline.journal.claims import LET_GO, LONGEST_LEASE, LONGEST_WAIT
 from pipeline.journal.records import State, Step
 from pipeline.journal.schema import (
@@ -78,29 +75,20 @@ def put_back(connection: Connection, job_id: str, now: float) -> str | None:
                 state=State.QUEUED,
                 step=Step.WORK,
                 attempt=0,
+                failures=0,
+                lost=0,
                 callback_attempt=0,
                 next_at=now,
                 ended_at=None,
                 waiting_since=None,
+                outage_since=None,
                 callback_since=None,
                 callback_sent_at=None,
                 code=None,
                 message="",
-                object=_with_what_was_told(row),
             )
         )
     return reason
-
-
-def _with_what_was_told(row: AnyRow) -> bytes:
-    """The source as its newest delivery had it, and the error label that we have added since."""
-    if row.step != Step.CALLBACK or row.callback_sent_at is None:
-        return bytes(row.object)
-    if row.code in (None, Code.CALLBACK_FAILED):
-        return bytes(row.object)
-    source = models_pb2.Object.FromString(row.object)
-    source.key_values.append(error_label(row.code, row.message))
-    return bytes(source.SerializeToString())
 
 
 def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
@@ -110,11 +98,16 @@ def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
         return "its token has expired"
     if row.credentials is None:
         return "its credentials are gone"
-    newer = select(jobs.c.id).where(
-        ~ended(), jobs.c.object_id == row.object_id, jobs.c.hook_id == row.hook_id
-    )
-    other = connection.scalar(newer)
-    return other and f"a newer job of the same object, {other}, has not ended"
+    newer = connection.execute(
+        select(jobs.c.id, jobs.c.state)
+        .where(
+            jobs.c.object_id == row.object_id,
+            jobs.c.hook_id == row.hook_id,
+            jobs.c.id > row.id,
+        )
+        .order_by(jobs.c.id.desc())
+    ).first()
+    return newer and f"job {newer.id} of the same object is newer; it is {newer.state}"
 
 
 def named_lease(connection: Connection, name: str, holder: str, now: float, until: float) -> bool:

@@ -16,11 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pipeline.journal.database import Database
+
+log = structlog.get_logger(__name__)
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -41,15 +44,24 @@ _RACES = {"23505", "40001", "40P01"}  # SQLSTATE: unique violation, serialisatio
 class JournalUnavailable(Exception):
     """The journal cannot be read or written now (disk full, read-only, database gone).
 
-    The message names the kind of trouble and holds no SQL, URL or value.
+    The message names the kind of trouble and holds no SQL, URL or value. ``in_doubt``: the write
+    may have been committed all the same, or ``pending`` may still commit it.
     """
 
+    def __init__(
+        self, message: str, *, in_doubt: bool = False, pending: Future[Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.in_doubt = in_doubt
+        self.pending = pending
+        self.job_id = ""
 
-def unavailable(error: Exception) -> JournalUnavailable:
+
+def unavailable(error: Exception, *, in_doubt: bool = False) -> JournalUnavailable:
     """The error for callers, to be raised ``from None``: a driver's text can quote a whole row."""
     cause = getattr(error, "orig", None) or error
     kind = getattr(cause, "sqlite_errorname", None) or type(cause).__name__
-    return JournalUnavailable(f"the journal is unavailable ({kind})")
+    return JournalUnavailable(f"the journal is unavailable ({kind})", in_doubt=in_doubt)
 
 
 def mark_scrubbed(connection: Connection) -> None:
@@ -80,7 +92,9 @@ class Writer:
         self._checkpoint_at: float | None = time.monotonic()
         self._checkpointed_at = 0.0
         self._inbox: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._gathered: list[_Waiting] = []
         self._crowded = False
+        self._committing = False
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="journal-writer", daemon=True)
 
@@ -113,14 +127,22 @@ class Writer:
         try:
             answer: T = waiting.answer.result(timeout=_PATIENCE)
         except TimeoutError:
-            waiting.answer.cancel()
-            raise JournalUnavailable("the journal is unavailable (no answer in time)") from None
+            pending = None if waiting.answer.cancel() else waiting.answer
+            raise JournalUnavailable(
+                "the journal is unavailable (no answer in time)", pending=pending
+            ) from None
         return answer
 
     def _serve(self) -> None:
         while not self._stopping:
-            self._serve_those_who_wait()
-            self._checkpoint_if_due()
+            self._gathered = []
+            try:
+                self._serve_those_who_wait()
+                self._checkpoint_if_due()
+            except Exception as error:
+                # The boundary: without this thread no hook would ever be taken again.
+                log.exception("journal.writer_failed")
+                _refuse([item for item in self._gathered if not item.answer.done()], error)
         self._let_go()
 
     def _serve_those_who_wait(self) -> None:
@@ -135,8 +157,10 @@ class Writer:
             return
         if self._crowded:
             time.sleep(_GATHERING)
+        self._gathered.append(first)
         with self._database.turn():
-            batch = [item for item in (first, *self._others()) if _is_awaited(item)]
+            self._gathered += self._others()
+            batch = [item for item in self._gathered if _is_awaited(item)]
             self._crowded = len(batch) > _CROWD
             if batch:
                 self._write(batch)
@@ -153,13 +177,18 @@ class Writer:
             raise queue.Empty
         return item
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def _write(self, batch: Sequence[_Waiting]) -> Exception | None:
         """Commit ``batch``, or, if one of it cannot be, each on its own: only that one fails."""
         error = self._commit(batch)
         if error is None:
             return None
         if len(batch) == 1 or is_outage(error):
-            _refuse(batch, error)
+            _refuse(batch, error, in_doubt=self._committing and is_disconnect(error))
             return error
         for index, item in enumerate(batch):
             error = self._write([item])
@@ -169,7 +198,11 @@ class Writer:
         return None
 
     def _commit(self, batch: Sequence[_Waiting]) -> Exception | None:
-        """Run and commit ``batch``, then answer; or roll back and return what was wrong."""
+        """Run and commit ``batch``, then answer; or roll back and return what was wrong.
+
+        A connection that has died (PostgreSQL was restarted, a session ended) is replaced once.
+        """
+        reconnected = False
         for _ in range(_TRIES):
             try:
                 answers = self._transact(batch)
@@ -180,18 +213,22 @@ class Writer:
                 for item, answer in answers:
                     item.answer.set_result(answer)
                 return None
-            if len(batch) > 1 or not _is_race(failure):
+            if is_disconnect(failure) and not reconnected:
+                reconnected = True
+            elif len(batch) > 1 or not _is_race(failure):
                 break
         return failure
 
     def _transact(self, batch: Sequence[_Waiting]) -> list[tuple[_Waiting, Any]]:
         answers: list[tuple[_Waiting, Any]] = []
+        self._committing = False
         connection = self._connected()
         connection.info.pop("scrubbed", None)
         with connection.begin():
             for write, items in _by_write(batch).items():
                 values = write(connection, [item.argument for item in items])
                 answers.extend(zip(items, values, strict=True))
+            self._committing = True
         self._used_at = time.monotonic()
         if connection.info.pop("scrubbed", False) and self._checkpoint_at is None:
             self._checkpoint_at = max(self._used_at, self._checkpointed_at + _CHECKPOINT_PAUSE)
@@ -206,9 +243,9 @@ class Writer:
         return self._connection
 
     def _let_go(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _until_checkpoint(self) -> float | None:
         if self._checkpoint_at is None:
@@ -240,15 +277,23 @@ def _by_write(
     return groups
 
 
-def _refuse(batch: Sequence[_Waiting], error: Exception) -> None:
-    refusal = unavailable(error) if isinstance(error, SQLAlchemyError) else error
+def _refuse(batch: Sequence[_Waiting], error: Exception, *, in_doubt: bool = False) -> None:
+    """Each waits in a thread of its own and gets an exception of its own."""
     for item in batch:
-        item.answer.set_exception(refusal)
+        if isinstance(error, SQLAlchemyError | OSError):
+            item.answer.set_exception(unavailable(error, in_doubt=in_doubt))
+        else:
+            item.answer.set_exception(error)
 
 
 def _is_race(error: Exception) -> bool:
     """Whether another process was faster on the same rows, so that a second try can succeed."""
     return getattr(getattr(error, "orig", None), "sqlstate", None) in _RACES
+
+
+def is_disconnect(error: Exception) -> bool:
+    """Whether the connection has died, so that a new one may do."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def is_outage(error: Exception) -> bool:

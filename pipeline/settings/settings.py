@@ -144,10 +144,13 @@ class Settings:
     processing_timeout: int = setting(
         values.number(1, "seconds"), "300", "seconds one attempt of a job may take in all"
     )
-    max_attempts: int = setting(
+    max_attempts: int | None = setting(
         values.number(1, "attempts"),
-        "5",
-        "attempts of a job whose failures were transient, with exponential backoff and jitter",
+        None,
+        "attempts of a job whose failures were transient, with exponential backoff and jitter. "
+        "Unset: five, but a peer that is unreachable, refuses or answers 5xx at once is waited for "
+        "an hour. A number set here bounds both",
+        said="`5`, and an hour for a peer that is away",
     )
     web_concurrency: int = setting(values.number(1, "processes"), "1", "gunicorn worker processes")
     worker_threads: int = setting(

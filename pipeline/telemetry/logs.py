@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,12 +20,13 @@ import structlog
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
-from pipeline.telemetry.redaction import hiding, redact, secrets_of_hook
+from pipeline.errors import SOURCE_AT_FAULT
+from pipeline.telemetry.redaction import hiding, redact, secrets_of_credentials
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pipeline.aruna.hook import Hook
+    from pipeline.journal import Job
 
 #: Loggers whose lower levels say nothing an operator needs. boto3 prints the bodies of its
 #: requests at ``debug`` (whole parts of a document), SQLAlchemy each statement at ``info``, urllib3
@@ -38,6 +40,10 @@ _AT_LEAST = {
 }
 #: Paths that machines ask for every few seconds.
 _PROBES = ("/health", "/metrics")
+#: gunicorn 27.0.1: trusts a proxy on this machine unless it is told otherwise.
+_PROXIES = {
+    address.strip() for address in os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1").split(",")
+}
 
 
 def configure(level: str, form: str) -> None:
@@ -90,25 +96,43 @@ def gunicorn_logconfig(level: str, form: str) -> dict[str, Any]:
     }
 
 
+def caller_address(remote: str | None, forwarded_for: str | None) -> str:
+    """The address of whoever asks: what a trusted proxy says, else the connection's own.
+
+    Trusted are the addresses in gunicorn's own variable ``FORWARDED_ALLOW_IPS``.
+    """
+    own = remote or ""
+    if not forwarded_for or not ({own, "*"} & _PROXIES):
+        return own
+    return forwarded_for.rpartition(",")[2].strip()
+
+
 def job_ended(log: BoundLogger, state: str, **facts: object) -> None:
     """The one line about an ended job that says everything: ``facts`` are its fields.
 
-    ``info`` for a job that succeeded, ``error`` for one that failed.
+    ``info`` for a job that succeeded, ``error`` for one that failed, ``warning`` if its source is
+    at fault, for its owner and not the operator has to act.
     """
-    log.log(logging.INFO if state == "succeeded" else logging.ERROR, f"job.{state}", **facts)
+    if state == "succeeded":
+        level = logging.INFO
+    else:
+        level = logging.WARNING if facts.get("code") in SOURCE_AT_FAULT else logging.ERROR
+    log.log(level, f"job.{state}", **facts)
 
 
 @contextmanager
-def job_context(hook: Hook, *, job_id: str, attempt: int) -> Iterator[None]:
+def job_context(job: Job) -> Iterator[None]:
     """While this block runs, lines of this thread name the job, and its secrets are masked.
 
     The masking holds in every thread; the names do in threads started with this one's context
     (``contextvars.copy_context``).
     """
+    secrets = [] if job.credentials is None else secrets_of_credentials(job.credentials)
+    names = {"job_id": job.id, "hook_id": job.hook_id, "object_id": job.object_id}
     with (
-        hiding(secrets_of_hook(hook)),
+        hiding(secrets),
         structlog.contextvars.bound_contextvars(
-            job_id=job_id, hook_id=hook.hook_id, object_id=hook.object.id, attempt=attempt
+            **names, attempt=job.attempt + (job.step == "work")
         ),
     ):
         yield
@@ -163,7 +187,7 @@ def _access_fields(_logger: object, _method: str, event: EventDict) -> EventDict
     event["status"] = int(arguments["s"])
     event["duration"] = float(arguments["L"])
     event["bytes"] = arguments["B"]
-    event["remote"] = arguments["h"]
+    event["remote"] = caller_address(arguments["h"], arguments.get("{x-forwarded-for}i"))
     return event
 
 

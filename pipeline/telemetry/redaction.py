@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
 if TYPE_CHECKING:
-    from pipeline.aruna.hook import Hook
+    from pipeline.aruna.hook import Credentials
     from pipeline.settings import Settings
 
 MASK = "***"
@@ -131,18 +131,14 @@ def secrets_of_settings(settings: Settings) -> list[str | None]:
     ]
 
 
-def secrets_of_hook(hook: Hook) -> list[str | None]:
-    """What of a delivery nobody may read in a log, the presigned URL's parameters one by one."""
-    query = urlsplit(hook.credentials.download or "").query
+def secrets_of_credentials(lent: Credentials) -> list[str | None]:
+    """What of a delivery nobody may read in a log, the presigned URL's parameters one by one.
+
+    Takes any text for a URL: not every one that a hook may hold can be parsed.
+    """
+    query = (lent.download or "").partition("#")[0].partition("?")[2]
     parameters = [value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_PARAMETER]
-    return [
-        hook.credentials.token,
-        hook.credentials.access_key,
-        hook.credentials.secret_key,
-        hook.credentials.secret,
-        query,
-        *parameters,
-    ]
+    return [lent.token, lent.access_key, lent.secret_key, lent.secret, query, *parameters]
 
 
 def _long_enough(values: Iterable[str | None]) -> list[str]:

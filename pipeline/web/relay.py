@@ -6,13 +6,16 @@ for GFBio; whoever answers need not be the process that runs the job.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import structlog
 
 from pipeline.aruna.download import Source, download
 from pipeline.attempt import Attempt, Watch
 from pipeline.errors import JobError
-from pipeline.journal import Journal, RelayGrant
+from pipeline.journal import Journal, JournalUnavailable, RelayGrant
 from pipeline.net.addresses import Addresses
 from pipeline.net.connections import session
 from pipeline.settings import Settings
@@ -21,7 +24,12 @@ from pipeline.transform.recognise import Kind
 
 #: GFBio: fetches twice for each job, so a few are enough and many are an attack.
 FETCHES = 8
+#: Seconds between two notes of how far a fetch is.
+NOTE_EVERY = 2.0
 CONTENT_TYPES = {Kind.XML: "application/xml", Kind.ZIP: "application/zip"}
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,18 +55,19 @@ class Relay:
         Raises ``JobError`` (``download_failed`` and the like), which the journal keeps for the job.
         """
         try:
-            yield from self._blocks(granted)
+            yield from self._blocks(token, granted)
         except JobError as error:
             self.metrics.relay_fetches.labels("broken_off").inc()
-            self.journal.relay_passed(token, error=getattr(error, "message", str(error)))
+            self._note(self.journal.relay_ended, token, granted.number, error=_message(error))
             raise
         self.metrics.relay_fetches.labels("passed").inc()
-        self.journal.relay_passed(token, error=None)
+        self._note(self.journal.relay_ended, token, granted.number)
 
-    def _blocks(self, granted: RelayGrant) -> Iterator[bytes]:
+    def _blocks(self, token: str, granted: RelayGrant) -> Iterator[bytes]:
         attempt = Attempt(self.settings.processing_timeout)
         source = Source(granted.download, granted.content_len, granted.sha256, granted.name)
         limit = self.settings.max_input_bytes
+        passed, noted_at = 0, time.monotonic()
         with (
             self.watch.over(attempt),
             session(self.addresses) as http,
@@ -67,3 +76,20 @@ class Relay:
             for block in blocks:
                 self.metrics.bytes.labels("in").inc(len(block))
                 yield block
+                passed += len(block)
+                if time.monotonic() - noted_at > NOTE_EVERY:
+                    noted_at = time.monotonic()
+                    self._note(self.journal.relay_moved, token, passed)
+        self._note(self.journal.relay_moved, token, passed)
+
+    def _note(self, write: Callable[..., None], *what: object, **how: object) -> None:
+        """The answer to GFBio does not depend on whether the journal takes a note of it."""
+        try:
+            write(*what, **how)
+        except JournalUnavailable as error:
+            self.metrics.journal_errors.inc()
+            log.warning("relay.not_noted", why=str(error))
+
+
+def _message(error: JobError) -> str:
+    return str(getattr(error, "message", error))
