@@ -85,11 +85,12 @@ class Service:
         if self.stopping.wait(seconds):
             raise Stopping("the service is stopping")
 
-    def later(self, task: Callable[[], None]) -> None:
-        """Do a small thing in the background that may be lost; too many at once are dropped."""
-        if not self._room.acquire(blocking=False):
-            return
+    def later(self, task: Callable[[], None]) -> bool:
+        """Do a small thing in the background that may be lost; whether there is room for it."""
+        if self.stopping.is_set() or not self._room.acquire(blocking=False):
+            return False
         self._background.submit(task).add_done_callback(lambda _: self._room.release())
+        return True
 
     def begin_stop(self, grace: float = GRACE) -> None:
         """Claim nothing more and give running jobs ``grace`` seconds; safe in a signal handler."""

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 class Dependencies:
     """What all jobs of a process share.
 
-    ``later`` does a small thing in the background that nobody waits for and that may be lost.
+    ``later`` does a small thing in the background that nobody waits for; it says whether it will.
     """
 
     settings: Settings
@@ -34,7 +34,7 @@ class Dependencies:
     addresses: Addresses
     metrics: Metrics
     creations: Creations
-    later: Callable[[Callable[[], None]], None]
+    later: Callable[[Callable[[], None]], bool]
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,21 @@ from pipeline.attempt import Attempt, Watch
 from pipeline.errors import LeaseLost, Stopping
 from pipeline.jobs.context import Dependencies
 from pipeline.jobs.runner import run_attempt
-from pipeline.journal import HeldJob, JournalUnavailable
+from pipeline.journal import Agenda, HeldJob, JournalUnavailable
 from pipeline.journal.process import is_gone, own_name
 
 #: Seconds a lease lasts; it is renewed three times as often.
 LEASE = 30.0
-#: Seconds until other processes' hooks and retries are noticed.
-POLL = 1.0
-#: Seconds between two cleanings of the journal.
-HOUSEKEEPING = 20.0
+#: Seconds until the journal is looked at though nobody said that something is due; and while
+#: nobody could say so.
+POLL = 30.0
+POLL_ALONE = 1.0
+#: Seconds between two looks for credentials that are past their time, and for old jobs.
+SCRUB = 45.0
+HOUSEKEEPING = 600.0
+
+#: Seconds for threads that were told to stop to let go of their jobs.
+_LET_GO = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +66,8 @@ class Pool:
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
+        self._telling = threading.Event()
+        self._look_for_dead_at = 0.0
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._idle = threading.Condition(self._lock)
@@ -71,13 +79,16 @@ class Pool:
 
     def start(self) -> None:
         """Begin to claim and run jobs."""
+        self._deps.journal.listen(self.wake)
         for loop in self._loops:
             loop.start()
 
     def wake(self) -> None:
-        """Something new may be due; while all threads are busy the next one to end looks."""
+        """Something new may be due; while all threads are busy other processes may begin it."""
         if len(self._running) < self._threads:
             self._changed.set()
+        else:
+            self._tell_others()
 
     def stop_claiming(self) -> None:
         """Claim nothing more; what runs goes on. Safe in a signal handler."""
@@ -93,10 +104,11 @@ class Pool:
         for running in left:
             running.attempt.cut(Stopping("the service is stopping"))
         with self._idle:
-            self._idle.wait_for(lambda: not self._running, timeout=POLL)
+            self._idle.wait_for(lambda: not self._running, timeout=_LET_GO)
             stuck = list(self._running.values())
         for running in stuck:
             self._put_back(running.held)
+        self._deps.journal.tell_others()
 
     def stop(self) -> None:
         """End all threads; ``finish`` has been called before."""
@@ -112,41 +124,55 @@ class Pool:
         return all(loop.is_alive() for loop in self._loops)
 
     def _dispatch(self) -> None:
-        look_at = 0.0
+        self._changed.set()
         while not self._stopping.is_set():
-            pause = POLL
+            pause = POLL_ALONE
             try:
-                if time.monotonic() >= look_at:
-                    look_at = time.monotonic() + POLL
-                    self._take_over_from_the_dead()
-                pause = self._claim_what_is_due()
+                pause = self._look()
             except JournalUnavailable:
                 log.error("journal.unavailable")
             except Exception:
                 # The boundary: without this thread no job would ever be begun again.
                 log.exception("dispatch.defect")
             self._changed.wait(pause)
-            self._changed.clear()
+
+    def _look(self) -> float:
+        """Start as many jobs as threads are free; seconds until it is worth to look again."""
+        woken = self._changed.is_set()
+        self._changed.clear()
+        agenda = Agenda(None, None) if woken else self._deps.journal.agenda()
+        if woken or agenda.lease_end is not None:
+            self._take_over_from_the_dead()
+        free = self._threads - len(self._running)
+        if free <= 0:
+            return self._poll()
+        if not woken and (pause := self._until(agenda.soonest())) > 0:
+            return pause
+        jobs = self._deps.journal.claim(self._holder, free, self._lease)
+        for held in jobs:
+            self._start(held)
+        if len(jobs) < free:
+            return self._until(self._deps.journal.next_due())
+        self._tell_others()
+        return 0.0
+
+    def _until(self, time: float | None) -> float:
+        """Seconds until then, or until it is time to look again anyway."""
+        poll = self._poll()
+        return poll if time is None else min(poll, max(0.0, time - self._deps.journal.now()))
+
+    def _poll(self) -> float:
+        return POLL if self._deps.journal.is_listening else POLL_ALONE
 
     def _take_over_from_the_dead(self) -> None:
+        if time.monotonic() < self._look_for_dead_at:
+            return
+        self._look_for_dead_at = time.monotonic() + POLL
         for holder in self._deps.journal.holders():
             if holder != self._holder and is_gone(holder):
                 log.warning("holder.gone", holder=holder)
                 self._deps.journal.expire(holder)
-
-    def _claim_what_is_due(self) -> float:
-        """Start as many jobs as threads are free; seconds until it is worth to look again."""
-        free = self._threads - len(self._running)
-        if free <= 0:
-            return POLL
-        jobs = self._deps.journal.claim(self._holder, free, self._lease)
-        for held in jobs:
-            self._start(held)
-        return 0.0 if len(jobs) == free else self._until_next_due()
-
-    def _until_next_due(self) -> float:
-        due = self._deps.journal.next_due()
-        return POLL if due is None else min(POLL, max(0.0, due - self._deps.journal.now()))
+                self._changed.set()
 
     def _start(self, held: HeldJob) -> None:
         running = _Running(held, Attempt(self._deps.settings.processing_timeout))
@@ -172,6 +198,15 @@ class Pool:
                 self._idle.notify_all()
             self._changed.set()
 
+    def _tell_others(self) -> None:
+        """At most one such message is under way; it speaks for all that came meanwhile."""
+        if not self._telling.is_set() and self._deps.later(self._tell):
+            self._telling.set()
+
+    def _tell(self) -> None:
+        self._telling.clear()
+        self._deps.journal.tell_others()
+
     def _put_back(self, held: HeldJob) -> None:
         try:
             held.release()
@@ -180,12 +215,16 @@ class Pool:
 
     def _keep(self) -> None:
         """Renew the leases until the pool has ended, and clean the journal now and then."""
-        cleaned = time.monotonic()
+        scrubbed = cleaned = -HOUSEKEEPING
         while not self._ended.wait(self._lease / 3):
             try:
                 self._renew()
-                if time.monotonic() - cleaned >= HOUSEKEEPING:
-                    cleaned = time.monotonic()
+                now = time.monotonic()
+                if now - scrubbed >= SCRUB:
+                    scrubbed = now
+                    self._deps.journal.scrub()
+                if now - cleaned >= HOUSEKEEPING:
+                    cleaned = now
                     self._deps.journal.housekeeping()
             except JournalUnavailable:
                 log.error("journal.unavailable")

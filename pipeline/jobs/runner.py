@@ -114,7 +114,10 @@ def _carry_out(decision: Decision, failure: JobError, held: HeldJob, deps: Depen
 def _write(decision: Decision, failure: JobError, held: HeldJob, deps: Dependencies) -> None:
     match decision:
         case Release():
-            log.info("job.released", why=str(failure))
+            if isinstance(failure, LeaseLost):
+                log.warning("attempt.abandoned", why=str(failure))
+            else:
+                log.info("job.released", why=str(failure))
             held.release()
         case Wait(seconds, message):
             held.wait(seconds=seconds, message=message)

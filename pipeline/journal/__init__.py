@@ -8,6 +8,7 @@ from pipeline.journal.held import HeldJob
 from pipeline.journal.journal import Journal, UnknownJob
 from pipeline.journal.records import (
     IGNORED,
+    Agenda,
     Job,
     Known,
     Meter,
@@ -24,6 +25,7 @@ from pipeline.journal.writer import JournalUnavailable
 
 __all__ = [
     "IGNORED",
+    "Agenda",
     "HeldJob",
     "Job",
     "Journal",

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pipeline.journal import schema
+from pipeline.journal.wakeup import NotifyWakeup, SocketWakeup, Wakeup
 
 _BUSY = 10_000  # milliseconds SQLite waits for another process's transaction
 _CHECKPOINT_BUSY = 100  # milliseconds a checkpoint waits for readers; writers wait meanwhile
@@ -61,6 +63,7 @@ class Database:
         self._file = _sqlite_file(parsed)
         if self._file is None:
             parsed = parsed.set(drivername="postgresql+psycopg")
+        self._url = parsed
         self._clock = DatabaseClock()
         self.writing = self._engine(parsed, size=1, spare=0)
         self.reading = self._engine(
@@ -84,6 +87,12 @@ class Database:
             if not self._prepared:
                 self._prepare()
                 self._prepared = True
+
+    def wakeup(self) -> Wakeup:
+        """How the processes on this database tell each other that something is due."""
+        if self._file is not None:
+            return SocketWakeup(self._file.parent)
+        return NotifyWakeup(self._connect_alone)
 
     def now(self) -> float | None:
         """The server's time in seconds since the epoch; ``None`` with SQLite, or before the first
@@ -135,6 +144,11 @@ class Database:
             os.close(self._directory)
             self._directory = None
 
+    def _connect_alone(self) -> psycopg.Connection[Any]:
+        """A connection in autocommit mode that belongs to no pool."""
+        _, arguments = self.reading.dialect.create_connect_args(self._url)
+        return psycopg.connect(autocommit=True, **{**arguments, **_postgresql_arguments()})
+
     def _prepare(self) -> None:
         if self._file is not None and self._directory is None:
             self._directory = os.open(self._file.parent, os.O_RDONLY)
@@ -170,7 +184,6 @@ class Database:
             connect_args={"timeout": _BUSY / 1000} if sqlite else _postgresql_arguments(),
             hide_parameters=True,
             max_overflow=spare,
-            pool_pre_ping=not sqlite,
             pool_recycle=-1 if sqlite else _RECYCLE,
             pool_size=size,
             pool_timeout=_CONNECT_TIMEOUT,

@@ -10,6 +10,7 @@ from pipeline.aruna.hook import Hook
 from pipeline.journal import claims, deliveries, queries, relay_tokens, rows, upkeep
 from pipeline.journal.held import HeldJob
 from pipeline.journal.records import (
+    Agenda,
     Job,
     Known,
     Outcome,
@@ -49,6 +50,7 @@ class Journal:
     ) -> None:
         self._storage = Storage(url, keys=keys, clock=clock)
         self._retention = retention * _DAY
+        self._due: Callable[[], None] = _nobody_listens
 
     def open(self) -> None:
         """Create or upgrade the database and start writing; once in each process, after a fork."""
@@ -173,10 +175,35 @@ class Journal:
 
     # Upkeep, and what all hosts share
 
-    def housekeeping(self) -> None:
-        """Forget what is past its time: credentials whose token has expired, and old jobs."""
+    def listen(self, due: Callable[[], None]) -> None:
+        """Call ``due``, in some thread, whenever a process says that something is due."""
+        self._due = due
+        self._storage.wakeup.listen(due)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether other processes can be heard now."""
+        return self._storage.wakeup.is_listening
+
+    def tell_others(self) -> None:
+        """Something is due that this process can't begin now."""
+        self._storage.wakeup.tell()
+
+    def announce(self) -> None:
+        """Something is due: whoever listens looks, in this process and the others."""
+        self._due()
+        self.tell_others()
+
+    def scrub(self) -> None:
+        """Forget the credentials of failed jobs whose token has expired."""
         now = self._storage.now()
-        self._storage.write(lambda c: upkeep.scrub(c, now))
+        expires = self._storage.read(queries.next_expiry)
+        if expires is not None and expires <= now:
+            self._storage.write(lambda c: upkeep.scrub(c, now))
+
+    def housekeeping(self) -> None:
+        """Forget old jobs, and mend times that only a wrong clock can have given."""
+        now = self._storage.now()
         self._storage.write(lambda c: upkeep.mend_times(c, now))
         while self._storage.write(lambda c: upkeep.purge(c, now - self._retention)):
             pass
@@ -186,10 +213,12 @@ class Journal:
         ``None``."""
         now = self._storage.now()
         chosen = self._storage.read(queries.to_put_back) if job_ids is None else list(job_ids)
-        return [
+        answers = [
             (job_id, self._storage.write(partial(upkeep.put_back, job_id=job_id, now=now)))
             for job_id in chosen
         ]
+        self.announce()
+        return answers
 
     def named_lease(self, name: str, holder: str, seconds: float) -> bool:
         """Take or prolong a lease of the whole installation; whether ``holder`` has it now."""
@@ -249,6 +278,10 @@ class Journal:
         """How many jobs lack nothing but their callback."""
         return self._storage.read(queries.callback_backlog)
 
+    def agenda(self) -> Agenda:
+        """When the next queued job is due and the next lease ends: one quick look."""
+        return self._storage.read(queries.agenda)
+
     def next_due(self) -> float | None:
         """When there is next something to claim (seconds since the epoch), now or later."""
         return self._storage.read(queries.next_due)
@@ -273,6 +306,10 @@ class Journal:
         except JournalUnavailable as error:
             error.job_id = arrival["id"]
             raise
+
+
+def _nobody_listens() -> None:
+    pass
 
 
 def _age(job: Job) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, func, select
 
 from pipeline.journal.claims import claimable
-from pipeline.journal.records import State
+from pipeline.journal.records import Agenda, State
 from pipeline.journal.schema import (
     AnyRow,
     attempts,
     calling_back,
+    due_some_time,
     jobs,
     leased,
     notes,
@@ -86,6 +87,20 @@ def oldest_queued(connection: Connection) -> float | None:
 def callback_backlog(connection: Connection) -> int:
     """Jobs of which only the callback is missing."""
     return connection.scalar(select(func.count()).where(calling_back())) or 0
+
+
+def agenda(connection: Connection) -> Agenda:
+    """When the next queued job is due (its object may be busy), and the next lease ends."""
+    first = select(func.min(jobs.c.next_at)).where(due_some_time()).scalar_subquery()
+    over = select(func.min(jobs.c.lease_until)).where(leased()).scalar_subquery()
+    return Agenda(*connection.execute(select(first, over)).one())
+
+
+def next_expiry(connection: Connection) -> float | None:
+    """When the token of a failed job next expires that keeps its credentials."""
+    expiry = select(func.min(jobs.c.token_expires)).where(retriable())
+    soonest: float | None = connection.scalar(expiry)
+    return soonest
 
 
 def next_due(connection: Connection) -> float | None:

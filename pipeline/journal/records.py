@@ -51,6 +51,19 @@ def kept(message: str) -> str:
 
 
 @dataclass(frozen=True)
+class Agenda:
+    """When the next queued job is due, and when the next lease ends (seconds since the epoch)."""
+
+    due: float | None
+    lease_end: float | None
+
+    def soonest(self) -> float | None:
+        """The first of the two."""
+        times = [time for time in (self.due, self.lease_end) if time is not None]
+        return min(times, default=None)
+
+
+@dataclass(frozen=True)
 class Receipt:
     """Where a delivery went: into a job of its own, or into one that is still active."""
 

@@ -37,6 +37,7 @@ class Storage:
         self.seal = Seal(keys)
         self._database = Database(url)
         self._writer = Writer(self._database)
+        self.wakeup = self._database.wakeup()
         self._clock = clock
 
     def open(self) -> None:
@@ -56,7 +57,8 @@ class Storage:
         self._writer.start()
 
     def close(self) -> None:
-        """Finish what is being written, end the thread and the connections."""
+        """Finish what is being written, end the threads and the connections."""
+        self.wakeup.stop()
         self._writer.stop()
         self._database.close()
 
