@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.aruna.hook import Hook
-from pipeline.journal import Job, Journal, Outcome, State
+from pipeline.journal import HeldJob, Journal, Outcome, State
 from pipeline.web.payload import parse_hook
 from tests.payloads import as_bytes, payload, source, token
 
@@ -38,31 +38,20 @@ def delivery(
     return parse_hook(as_bytes(payload(**{**sent, **changes})))
 
 
-def claimed(journal: Journal, holder: str = "host") -> tuple[Job, str]:
-    """The one job that is due, and the lease it was claimed with."""
-    [job] = journal.claim(holder, 10, LEASE)
-    assert job.lease is not None
-    return job, job.lease
+def claimed(journal: Journal, holder: str = "host") -> HeldJob:
+    """The one job that is due, held."""
+    [held] = journal.claim(holder, 10, LEASE)
+    return held
 
 
-def succeed(journal: Journal, job: Job) -> bool:
+def succeed(held: HeldJob) -> bool:
     """Bring a claimed job to its end, as far as the journal is concerned."""
-    lease = job.lease or ""
-    if job.outcome is None:
-        journal.worked(job.id, lease, DONE)
-    newest = journal.callback_sending(job.id, lease)
-    return journal.ended(
-        job.id, lease, state=State.SUCCEEDED, outcome=DONE, deliveries=newest.deliveries
-    )
+    if held.job.outcome is None:
+        held.worked(DONE)
+    held.callback_sending()
+    return held.end(State.SUCCEEDED, DONE)
 
 
-def fail(journal: Journal, job: Job, code: str = "invalid_input", **how: Any) -> bool:
+def fail(held: HeldJob, code: str = "invalid_input", *, scrub: bool = False) -> bool:
     """End a claimed job as failed."""
-    return journal.ended(
-        job.id,
-        job.lease or "",
-        state=State.FAILED,
-        outcome=Outcome(code, "it is no ABCD"),
-        deliveries=job.deliveries,
-        **how,
-    )
+    return held.end(State.FAILED, Outcome(code, "it is no ABCD"), scrub=scrub)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from pipeline.errors import LeaseLost
-from pipeline.journal import Job, Journal, JournalUnavailable, Progress, State, Step
+from pipeline.journal import Journal, JournalUnavailable, Progress, State, Step
 from pipeline.journal.schema import jobs
 from tests.journal.conftest import OpenJournal
 from tests.journal.deliveries import DONE, LEASE, NOW, Clock, claimed, delivery, succeed
@@ -22,27 +22,28 @@ def test_what_waits_longest_is_claimed_first(journal: Journal, clock: Clock) -> 
         clock.now += 1
     first_two = journal.claim("host", 2, LEASE)
     claimed_jobs = first_two + journal.claim("host", 2, LEASE)
-    assert [job.id for job in claimed_jobs] == [receipt.job_id for receipt in receipts]
-    assert all(job.state == State.RUNNING and job.holder == "host" for job in claimed_jobs)
+    assert [held.job.id for held in claimed_jobs] == [receipt.job_id for receipt in receipts]
+    assert all(held.job.state == State.RUNNING for held in claimed_jobs)
+    assert {held.job.holder for held in claimed_jobs} == {"host"}
 
 
 def test_nothing_is_claimed_before_it_is_due(journal: Journal, clock: Clock) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
-    journal.wait(job.id, lease, at=clock.now + 5, message="no hashes yet")
+    held = claimed(journal)
+    held.wait(seconds=5, message="no hashes yet")
     clock.now += 4.9
     assert journal.claim("host", 1, LEASE) == []
     clock.now += 0.1
-    assert claimed(journal)[0].id == job.id
+    assert claimed(journal).job.id == held.job.id
 
 
 def test_two_jobs_of_one_source_do_not_run_at_once(journal: Journal) -> None:
     journal.enqueue(delivery())
     journal.enqueue(delivery(hook_id="OTHER"))
-    first, _ = claimed(journal)
+    first = claimed(journal)
     assert journal.claim("other host", 10, LEASE) == []
-    assert succeed(journal, first)
-    assert {first.hook_id, claimed(journal)[0].hook_id} == {"HOOK", "OTHER"}
+    assert succeed(first)
+    assert {first.job.hook_id, claimed(journal).job.hook_id} == {"HOOK", "OTHER"}
 
 
 def test_the_database_itself_refuses_a_second_lease_on_an_object(journal: Journal) -> None:
@@ -51,7 +52,7 @@ def test_the_database_itself_refuses_a_second_lease_on_an_object(journal: Journa
     claimed(journal)
     lease = {"state": State.RUNNING, "lease": "another", "next_at": None}
     with pytest.raises(JournalUnavailable, match=r"UNIQUE|UniqueViolation"):
-        journal._writer.run(lambda c: c.execute(update(jobs).values(lease)))
+        journal._storage.write(lambda c: c.execute(update(jobs).values(lease)))
 
 
 def test_what_waits_for_its_object_does_not_hold_up_the_others(journal: Journal) -> None:
@@ -59,63 +60,65 @@ def test_what_waits_for_its_object_does_not_hold_up_the_others(journal: Journal)
         journal.enqueue(delivery(hook_id=f"HOOK{number}"))
     journal.claim("host", 1, LEASE)
     receipt = journal.enqueue(delivery(1))
-    assert claimed(journal)[0].id == receipt.job_id
+    assert claimed(journal).job.id == receipt.job_id
 
 
 def test_a_lost_job_is_taken_over_with_its_attempt_counted(journal: Journal, clock: Clock) -> None:
     journal.enqueue(delivery())
-    lost, lease = claimed(journal)
+    lost = claimed(journal)
     clock.now += LEASE
-    again, _ = claimed(journal, "other host")
-    assert (again.id, again.attempt, again.holder) == (lost.id, 1, "other host")
-    assert [(past.number, past.code) for past in journal.attempts(lost.id)] == [(1, "lost")]
+    again = claimed(journal, "other host").job
+    assert (again.id, again.attempt, again.holder) == (lost.job.id, 1, "other host")
+    assert (again.lost, again.failures) == (1, 0)
+    assert [(past.number, past.code) for past in journal.attempts(again.id)] == [(1, "lost")]
     with pytest.raises(LeaseLost):
-        journal.confirm(lost.id, lease)
+        lost.confirm()
 
 
 def test_a_lost_callback_counts_as_an_attempt_of_the_callback(
     journal: Journal, clock: Clock
 ) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
+    held = claimed(journal)
     clock.now += 1
-    journal.worked(job.id, lease, DONE)
-    journal.callback_sending(job.id, lease)
+    held.worked(DONE)
+    held.callback_sending()
     clock.now += LEASE
-    again, _ = claimed(journal)
+    again = claimed(journal).job
     assert (again.step, again.outcome) == (Step.CALLBACK, DONE)
-    assert (again.attempt, again.callback_attempt) == (1, 1)
+    assert (again.attempt, again.callback_attempt, again.lost) == (1, 1, 0)
     assert again.callback_sent_at == NOW + 1
 
 
 def test_a_renewed_lease_is_kept_and_shows_the_progress(journal: Journal, clock: Clock) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
+    held = claimed(journal)
+    held.meter.stage, held.meter.bytes_in, held.meter.bytes_out = "upload", 5, 3
     clock.now += LEASE - 1
-    assert journal.renew({job.id: (lease, Progress("upload", 5, 3))}, LEASE) == {job.id}
+    assert journal.renew([held], LEASE) == {held.job.id}
     clock.now += LEASE - 1
     assert journal.claim("other host", 1, LEASE) == []
-    assert journal.confirm(job.id, lease) == 1
-    assert journal.job(job.id).progress == Progress("upload", 5, 3)
+    held.confirm()
+    assert journal.job(held.job.id).progress == Progress("upload", 5, 3)
 
 
 def test_renewing_tells_which_jobs_are_lost(journal: Journal) -> None:
     for number in range(3):
         journal.enqueue(delivery(number))
-    jobs = journal.claim("host", 3, LEASE)
-    leases = {job.id: (job.lease or "", Progress("download")) for job in jobs}
+    lost = journal.claim("host", 3, LEASE)
     journal.expire("host")
     [taken] = journal.claim("other host", 1, LEASE)
-    assert journal.renew(leases, LEASE) == set()
-    assert journal.confirm(taken.id, taken.lease or "") == 1
+    assert journal.renew(lost, LEASE) == set()
+    assert journal.renew([*lost, taken], LEASE) == {taken.job.id}
+    taken.confirm()
 
 
 def test_a_lease_that_is_over_confirms_nothing(journal: Journal, clock: Clock) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
+    held = claimed(journal)
     clock.now += LEASE
     with pytest.raises(LeaseLost):
-        journal.confirm(job.id, lease)
+        held.confirm()
 
 
 def test_the_jobs_of_a_holder_known_to_be_dead_are_due_at_once(journal: Journal) -> None:
@@ -125,19 +128,20 @@ def test_the_jobs_of_a_holder_known_to_be_dead_are_due_at_once(journal: Journal)
     alive = journal.claim("alive", 1, LEASE)
     assert sorted(journal.holders()) == ["alive", "dead"]
     journal.expire("dead")
-    assert [job.id for job in journal.claim("alive", 2, LEASE)] == [job.id for job in dead]
-    assert journal.confirm(alive[0].id, alive[0].lease or "") == 1
+    [taken_over] = journal.claim("alive", 2, LEASE)
+    assert [taken_over.job.id] == [held.job.id for held in dead]
+    alive[0].confirm()
 
 
 def test_a_dispatcher_knows_when_to_look_again(journal: Journal) -> None:
     assert journal.next_due() is None
     journal.enqueue(delivery())
     assert journal.next_due() == NOW
-    job, lease = claimed(journal)
+    held = claimed(journal)
     assert journal.next_due() == NOW + LEASE
     journal.enqueue(delivery(hook_id="OTHER"))
     assert journal.next_due() == NOW + LEASE
-    journal.wait(job.id, lease, at=NOW + 300, message="no hashes yet")
+    held.wait(seconds=300, message="no hashes yet")
     assert journal.next_due() == NOW
 
 
@@ -149,22 +153,22 @@ def test_threads_of_two_processes_never_share_a_job_or_an_object(
         journal.enqueue(delivery(number))
         journal.enqueue(delivery(number, hook_id="OTHER"))
     at_work: set[str] = set()
-    done: list[Job] = []
+    done: list[str] = []
     lock = threading.Lock()
 
     def work(number: int) -> None:
         mine = journals[number % 2]
         while len(done) < 40:
-            for job in mine.claim(f"host{number}", 3, LEASE):
+            for held in mine.claim(f"host{number}", 3, LEASE):
                 with lock:
-                    assert job.object_id not in at_work
-                    at_work.add(job.object_id)
-                mine.confirm(job.id, job.lease or "")
+                    assert held.job.object_id not in at_work
+                    at_work.add(held.job.object_id)
+                held.confirm()
                 with lock:
-                    at_work.remove(job.object_id)
-                    done.append(job)
-                assert succeed(mine, job)
+                    at_work.remove(held.job.object_id)
+                    done.append(held.job.id)
+                assert succeed(held)
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(work, range(6)))
-    assert len({job.id for job in done}) == len(done) == 40
+    assert len(set(done)) == len(done) == 40

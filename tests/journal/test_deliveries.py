@@ -47,9 +47,10 @@ def test_the_same_delivery_again_is_no_second_job(journal: Journal) -> None:
 
 def test_a_duplicate_does_not_disturb_the_job_that_runs(journal: Journal) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
+    held = claimed(journal)
     journal.enqueue(delivery())
-    assert journal.confirm(job.id, lease) == 2
+    held.confirm()
+    assert journal.job(held.job.id).deliveries == 2
     assert journal.claim("other host", 1, LEASE) == []
 
 
@@ -57,24 +58,24 @@ def test_a_duplicate_does_not_shorten_the_pause_of_work_that_failed(
     journal: Journal, clock: Clock
 ) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
-    journal.retry(job.id, lease, at=clock.now + 30, code="gfbio_unavailable", message="busy")
+    held = claimed(journal)
+    held.retry(seconds=30, error=Outcome("gfbio_unavailable", "busy"))
     journal.enqueue(delivery())
-    assert journal.job(job.id).next_at == clock.now + 30
+    assert journal.job(held.job.id).next_at == clock.now + 30
 
 
 def test_a_duplicate_makes_a_callback_that_waits_due_and_forgets_that_it_was_sent(
     journal: Journal, clock: Clock
 ) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
-    journal.worked(job.id, lease, Outcome(None))
-    journal.callback_sending(job.id, lease)
-    journal.retry(job.id, lease, at=clock.now + 600, code="callback_failed", message="no answer")
+    held = claimed(journal)
+    held.worked(Outcome(None))
+    held.callback_sending()
+    held.retry(seconds=600, error=Outcome("callback_failed", "no answer"))
     clock.now += 10
     journal.enqueue(delivery())
-    again, _ = claimed(journal)
-    assert (again.id, again.deliveries, again.callback_sent_at) == (job.id, 2, None)
+    again = claimed(journal).job
+    assert (again.id, again.deliveries, again.callback_sent_at) == (held.job.id, 2, None)
 
 
 def test_copies_that_arrive_at_once_are_one_job(journal: Journal) -> None:
@@ -93,10 +94,10 @@ def test_two_hooks_and_two_sources_are_jobs_of_their_own(journal: Journal) -> No
 
 def test_a_delivery_after_the_end_is_a_new_job(journal: Journal) -> None:
     first = journal.enqueue(delivery())
-    assert succeed(journal, claimed(journal)[0])
+    assert succeed(claimed(journal))
     second = journal.enqueue(delivery())
     assert not second.duplicate
-    assert fail(journal, claimed(journal)[0])
+    assert fail(claimed(journal))
     third = journal.enqueue(delivery())
     assert len({first.job_id, second.job_id, third.job_id}) == 3
 
@@ -110,7 +111,7 @@ def test_an_overwritten_source_ends_the_job_of_its_old_content(journal: Journal)
     assert superseded.outcome is not None
     assert superseded.outcome.code == "superseded"
     assert superseded.credentials is None
-    assert claimed(journal)[0].id == new.job_id
+    assert claimed(journal).job.id == new.job_id
 
 
 def test_contents_that_arrive_at_once_leave_one_job_to_do(journal: Journal) -> None:
@@ -122,36 +123,36 @@ def test_contents_that_arrive_at_once_leave_one_job_to_do(journal: Journal) -> N
 
 def test_the_holder_of_a_superseded_job_is_told_before_it_writes(journal: Journal) -> None:
     journal.enqueue(delivery(content_len=1))
-    job, lease = claimed(journal)
+    held = claimed(journal)
     journal.enqueue(delivery(content_len=2))
     with pytest.raises(LeaseLost):
-        journal.confirm(job.id, lease)
+        held.confirm()
 
 
 def test_the_object_is_not_given_away_before_the_old_holder_let_go(journal: Journal) -> None:
     journal.enqueue(delivery(content_len=1))
-    job, lease = claimed(journal)
+    held = claimed(journal)
     new = journal.enqueue(delivery(content_len=2))
     assert journal.claim("other host", 1, LEASE) == []
-    journal.release(job.id, lease)
-    assert claimed(journal)[0].id == new.job_id
-    assert journal.job(job.id).state == State.FAILED
+    held.release()
+    assert claimed(journal).job.id == new.job_id
+    assert journal.job(held.job.id).state == State.FAILED
 
 
 def test_the_object_is_given_away_once_the_lease_of_the_old_holder_is_over(
     journal: Journal, clock: Clock
 ) -> None:
     journal.enqueue(delivery(content_len=1))
-    old, _ = claimed(journal)
+    old = claimed(journal).job
     new = journal.enqueue(delivery(content_len=2))
     clock.now += LEASE
-    assert claimed(journal)[0].id == new.job_id
+    assert claimed(journal).job.id == new.job_id
     assert journal.attempts(old.id) == []
 
 
 def test_a_delivery_that_needs_an_answer_alone_starts_with_its_callback(journal: Journal) -> None:
     journal.enqueue(delivery(), outcome=Outcome(IGNORED, "the object is a result"))
-    job, _ = claimed(journal)
+    job = claimed(journal).job
     assert (job.step, job.outcome) == (Step.CALLBACK, Outcome(IGNORED, "the object is a result"))
     assert job.callback_since == NOW
 
@@ -172,11 +173,11 @@ def test_work_takes_the_place_of_an_answer(journal: Journal) -> None:
     work = journal.enqueue(delivery())
     assert not work.duplicate
     assert journal.job(answer.job_id).state == State.FAILED
-    assert claimed(journal)[0].step == Step.WORK
+    assert claimed(journal).job.step == Step.WORK
 
 
 def test_of_two_answers_the_newer_one_is_given(journal: Journal) -> None:
     journal.enqueue(delivery(), outcome=Outcome(IGNORED, "no content yet"))
     second = journal.enqueue(delivery(), outcome=Outcome("invalid_hook", "no name"))
     assert second.duplicate
-    assert claimed(journal)[0].outcome == Outcome("invalid_hook", "no name")
+    assert claimed(journal).job.outcome == Outcome("invalid_hook", "no name")

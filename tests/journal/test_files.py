@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.journal import Journal, State
+from pipeline.journal import Journal, Outcome, State
 from tests.journal.conftest import OpenJournal
 from tests.journal.deliveries import DONE, EXPIRES, LEASE, Clock, claimed, delivery, fail, succeed
 from tests.payloads import MARKED, QUERY, token
@@ -66,7 +66,7 @@ def test_a_file_that_others_could_read_is_closed_to_them(
 
 
 def test_each_commit_is_on_the_disk_and_deleted_bytes_are_overwritten(journal: Journal) -> None:
-    database = journal._database
+    database = journal._storage._database
     for engine in (database.reading, database.writing):
         with engine.connect() as connection:
             settings = {
@@ -87,9 +87,9 @@ def test_the_files_of_a_job_that_succeeded_hold_no_credentials(
     for number in range(40):
         journal.enqueue(delivery(number))
     assert marks_in(tmp_path) == set(MARKS)
-    for job in journal.claim("host", 40, LEASE):
-        journal.renew({job.id: (job.lease or "", job.progress)}, LEASE)
-        assert succeed(journal, job)
+    for held in journal.claim("host", 40, LEASE):
+        journal.renew([held], LEASE)
+        assert succeed(held)
     wait_until(lambda: not marks_in(tmp_path))
     assert len(journal.jobs()) == 40
 
@@ -98,7 +98,7 @@ def test_credentials_are_gone_from_the_files_while_deliveries_go_on(
     journal: Journal, tmp_path: Path
 ) -> None:
     journal.enqueue(delivery(secret="MARKED-AND-GONE-AFTER-A-WHILE="))
-    assert succeed(journal, claimed(journal)[0])
+    assert succeed(claimed(journal))
     number = 0
 
     def gone() -> bool:
@@ -119,7 +119,7 @@ def test_a_reader_in_the_way_delays_the_scrubbing_and_does_not_prevent_it(
     with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM jobs").fetchall()
-        assert succeed(journal, claimed(journal)[0])
+        assert succeed(claimed(journal))
         journal.probe()
         assert marks_in(tmp_path) == set(MARKS)
         reader.execute("COMMIT")
@@ -130,9 +130,23 @@ def test_the_files_forget_a_failed_job_once_its_token_expired(
     journal: Journal, clock: Clock, tmp_path: Path
 ) -> None:
     journal.enqueue(delivery())
-    assert fail(journal, claimed(journal)[0])
+    assert fail(claimed(journal))
     clock.now = EXPIRES
-    journal.housekeeping()
+    journal.scrub()
+    wait_until(lambda: not marks_in(tmp_path))
+
+
+def test_the_files_forget_a_delivery_that_was_refused_or_came_too_late(
+    journal: Journal, clock: Clock, tmp_path: Path
+) -> None:
+    refused = journal.enqueue_unverified(delivery(0))
+    late = journal.enqueue_unverified(delivery(1))
+    assert marks_in(tmp_path) == set(MARKS)
+    assert journal.refuse(refused.job_id, Outcome("invalid_secret"))
+    clock.now += 1
+    journal.enqueue(delivery(1))
+    assert succeed(claimed(journal))
+    journal.admit(late.job_id)
     wait_until(lambda: not marks_in(tmp_path))
 
 
@@ -140,8 +154,7 @@ def test_the_files_forget_what_a_killed_process_had_no_time_to_clean(
     journal: Journal, open_journal: OpenJournal, tmp_path: Path
 ) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
-    journal.worked(job.id, lease, DONE)
+    claimed(journal).worked(DONE)
     with closing(sqlite3.connect(tmp_path / "journal.db")) as killed:
         killed.execute("PRAGMA secure_delete = ON")
         killed.execute(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from pipeline.journal import Journal, Progress
+from pipeline.journal import Journal
 from pipeline.journal.deliveries import arrival, enqueue
 from pipeline.journal.sealing import Seal
 from tests.journal.deliveries import LEASE, Clock, delivery, fail, succeed
@@ -23,20 +23,28 @@ _READS_ALL = ("Seq Scan on jobs", "SCAN jobs", "Sort", "TEMP B-TREE")
 
 
 def _lives(journal: Journal) -> None:
-    [job] = journal.claim("host", 1, LEASE)
-    lease = job.lease or ""
-    journal.renew({job.id: (lease, Progress("download"))}, LEASE)
-    journal.confirm(job.id, lease)
-    token = journal.open_relay(job.id, lease, "xml")
+    [held] = journal.claim("host", 1, LEASE)
+    journal.renew([held], LEASE)
+    held.confirm()
+    token = held.open_relay("xml")
     journal.relay_fetch(token, 5)
-    journal.relay_passed(token)
-    assert succeed(journal, job)
+    journal.relay_moved(token, 100)
+    journal.relay_ended(token, 1)
+    assert succeed(held)
 
 
 def _is_cleaned_up(journal: Journal) -> None:
-    [job] = journal.claim("host", 1, LEASE)
-    assert fail(journal, job)
-    journal.put_back([job.id])
+    [held] = journal.claim("host", 1, LEASE)
+    assert fail(held)
+    journal.put_back([held.job.id])
+    journal.scrub()
+    journal.housekeeping()
+
+
+def _is_admitted(journal: Journal) -> None:
+    receipt = journal.enqueue_unverified(delivery(number=_QUEUED + 2))
+    assert [job.id for job in journal.unverified()] == [receipt.job_id]
+    assert journal.admit(receipt.job_id) == receipt
 
 
 QUESTIONS: dict[str, Callable[[Journal], object]] = {
@@ -45,6 +53,8 @@ QUESTIONS: dict[str, Callable[[Journal], object]] = {
     "other content": lambda journal: journal.enqueue(delivery(number=7, content_len=7)),
     "a life": _lives,
     "a failure": _is_cleaned_up,
+    "an unverified delivery": _is_admitted,
+    "the agenda": lambda journal: journal.agenda(),
     "the next": lambda journal: journal.next_due(),
     "the oldest": lambda journal: journal.oldest_queued_seconds(),
 }
@@ -57,7 +67,7 @@ def long_queue(journal: Journal, clock: Clock) -> Journal:
     for number in range(_QUEUED):
         clock.now += 0.01
         rows.append(arrival(delivery(number), None, Seal(), clock.now))
-    journal._writer.run(lambda connection: enqueue(connection, rows))
+    journal._storage.write(lambda connection: enqueue(connection, rows))
     return journal
 
 
@@ -76,7 +86,7 @@ def _statements(*engines: Engine) -> Iterator[list[tuple[str, Any]]]:
 
 
 def test_no_question_on_a_jobs_way_reads_the_whole_queue(long_queue: Journal) -> None:
-    database = long_queue._database
+    database = long_queue._storage._database
     explain = "EXPLAIN QUERY PLAN " if database.reading.name == "sqlite" else "EXPLAIN "
     bad = []
     for name, ask in QUESTIONS.items():

@@ -21,7 +21,7 @@ def test_with_a_key_the_database_holds_no_credentials_in_clear(
 ) -> None:
     journal = open_journal(keys=[NEW])
     journal.enqueue(delivery())
-    assert claimed(journal)[0].hook == delivery()
+    assert claimed(journal).job.hook == delivery()
     engine = create_engine(url)
     with engine.connect() as connection:
         stored = connection.scalar(text("SELECT credentials FROM jobs"))
@@ -33,12 +33,12 @@ def test_with_a_key_the_database_holds_no_credentials_in_clear(
 def test_keys_are_changed_without_losing_a_job(open_journal: OpenJournal) -> None:
     open_journal(keys=[OLD]).enqueue(delivery())
     rotated = open_journal(keys=[NEW, OLD])
-    assert claimed(rotated)[0].hook == delivery()
+    assert claimed(rotated).job.hook == delivery()
 
 
 def test_a_journal_without_a_key_is_read_after_one_was_set(open_journal: OpenJournal) -> None:
     open_journal().enqueue(delivery())
-    assert claimed(open_journal(keys=[NEW]))[0].hook == delivery()
+    assert claimed(open_journal(keys=[NEW])).job.hook == delivery()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_credentials_under_a_lost_key_are_gone_and_say_why(
     open_journal: OpenJournal, keys: list[str], reason: str
 ) -> None:
     open_journal(keys=[OLD]).enqueue(delivery())
-    job, _ = claimed(open_journal(keys=keys))
+    job = claimed(open_journal(keys=keys)).job
     assert (job.credentials, job.hook, job.credentials_gone) == (None, None, reason)
 
 
@@ -70,7 +70,7 @@ def test_what_is_sealed_is_never_twice_the_same() -> None:
 
 def test_printing_a_job_shows_no_credentials(journal: Journal) -> None:
     journal.enqueue(delivery())
-    job, lease = claimed(journal)
-    token = journal.open_relay(job.id, lease, "xml")
-    shown = repr([job, job.credentials, journal.relay_fetch(token, 1)])
+    held = claimed(journal)
+    token = held.open_relay("xml")
+    shown = repr([held, held.job, held.job.credentials, journal.relay_fetch(token, 1)])
     assert not any(secret in shown for secret in (*MARKED.values(), "X-Amz"))

@@ -25,7 +25,7 @@ def held_up(journal: Journal) -> Iterator[threading.Event]:
         busy.set()
         go_on.wait(10)
 
-    thread = threading.Thread(target=journal._writer.run, args=(wait,))
+    thread = threading.Thread(target=journal._storage.write, args=(wait,))
     thread.start()
     busy.wait(10)
     yield go_on
@@ -41,12 +41,12 @@ def commits(journal: Journal) -> list[int]:
     def note(_: Connection) -> None:
         seen.append(1)
 
-    event.listen(journal._database.writing, "commit", note)
+    event.listen(journal._storage._database.writing, "commit", note)
     return seen
 
 
 def _all_waiting(journal: Journal, number: int) -> bool:
-    return journal._writer._inbox.qsize() == number
+    return journal._storage._writer._inbox.qsize() == number
 
 
 def test_what_gathers_while_one_commits_is_committed_at_once(
@@ -101,10 +101,10 @@ def test_what_comes_while_another_process_has_its_turn_joins_the_batch(sqlite_ur
             opened.callback(one.close)
         journal.probe()
         commits: list[Connection] = []
-        event.listen(journal._database.writing, "commit", commits.append)
-        while journal._writer._until_checkpoint() is not None:
+        event.listen(journal._storage._database.writing, "commit", commits.append)
+        while journal._storage._writer._until_checkpoint() is not None:
             pass  # the first checkpoint would wait for its turn, and no delivery be taken
-        with other._database.turn():
+        with other._storage._database.turn():
             futures = [threads.submit(journal.enqueue, delivery(number)) for number in range(8)]
             while not _all_waiting(journal, 7):
                 pass
@@ -116,7 +116,7 @@ def test_nothing_is_acknowledged_before_it_is_committed(
     journal: Journal, held_up: threading.Event
 ) -> None:
     order: list[str] = []
-    event.listen(journal._database.writing, "commit", lambda _: order.append("committing"))
+    event.listen(journal._storage._database.writing, "commit", lambda _: order.append("committing"))
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(journal.enqueue, delivery())
         future.add_done_callback(lambda _: order.append("acknowledged"))
@@ -133,7 +133,7 @@ def test_of_a_batch_only_the_write_that_is_wrong_fails(
 
     with ThreadPoolExecutor(3) as threads:
         before = threads.submit(journal.enqueue, delivery(0))
-        culprit = threads.submit(journal._writer.run, wrong)
+        culprit = threads.submit(journal._storage.write, wrong)
         after = threads.submit(journal.note, "right", "1")
         while not _all_waiting(journal, 3):
             pass
@@ -150,7 +150,7 @@ def test_a_mistake_of_ours_is_told_to_its_maker_and_stops_nobody_else(journal: J
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        journal._writer.run(mistaken)
+        journal._storage.write(mistaken)
     journal.probe()
 
 
@@ -178,7 +178,7 @@ def test_an_error_quotes_nothing_of_what_was_written(journal: Journal) -> None:
         return connection.execute(text("INSERT INTO notes VALUES (:name, :value)"), values)
 
     with pytest.raises(JournalUnavailable) as raised:
-        journal._writer.run(refused)
+        journal._storage.write(refused)
     error: BaseException | None = raised.value
     assert "MARKED" not in str(error)
     assert "INSERT" not in str(error)
