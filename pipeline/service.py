@@ -62,7 +62,7 @@ class Service:
         )
         self.pool = Pool(deps, self.watch, threads=settings.worker_threads)
         self.admission = Admission(self.journal, self.aruna, self.metrics, self.pool.wake)
-        self._reconciler = _reconciler(settings, self.journal)
+        self._reconciler = _reconciler(settings, self.journal, self.aruna)
         self._finishing: threading.Thread | None = None
 
     def start(self) -> None:
@@ -117,11 +117,13 @@ class Service:
         self.journal.close()
 
 
-def _reconciler(settings: Settings, journal: Journal) -> Reconciler | None:
+def _reconciler(settings: Settings, journal: Journal, aruna: Aruna) -> Reconciler | None:
     """What looks for lost hooks now and then, if the operator wants that."""
     if settings.reconcile_every is None or settings.aruna_token is None:
         return None
     # Most installations do without, and it would double the time of the start.
     from pipeline.reconcile.periodic import Reconciler
 
-    return Reconciler(settings, journal, token=settings.aruna_token, every=settings.reconcile_every)
+    return Reconciler(
+        settings, journal, aruna, token=settings.aruna_token, every=settings.reconcile_every
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from aruna.api.storage.models.v2 import models_pb2
@@ -36,6 +37,31 @@ def fingerprint(source: models_pb2.Object) -> str:
     """What content the source has: its length in bytes and its hashes, as one text."""
     hashes = sorted(f"{h.alg}={h.hash}" for h in source.hashes)
     return ":".join([str(source.content_len), *hashes])
+
+
+def may_be_same_content(one: str, other: str) -> bool:
+    """Whether nothing in two fingerprints speaks against their being of one content.
+
+    Aruna 2.0.4: the hashes of a multipart upload are not known at first, and can be lost again.
+    """
+    length, _, hashes = one.partition(":")
+    other_length, _, other_hashes = other.partition(":")
+    return length == other_length and (not hashes or not other_hashes or hashes == other_hashes)
+
+
+def hook_statuses(source: models_pb2.Object, hook_id: str) -> list[object]:
+    """What the object's entries of a hook's status say, the newest last; ``None`` for nonsense.
+
+    Aruna 2.0.4: each value is a JSON object whose ``status`` is RUNNING, FINISHED or
+    ``{"ERROR": text}``. A delivery adds a RUNNING beside the status of earlier ones, a callback
+    sets all.
+    """
+    variant = models_pb2.KEY_VALUE_VARIANT_HOOK_STATUS
+    return [
+        _status_in(kv.value)
+        for kv in source.key_values
+        if kv.key == hook_id and kv.variant == variant
+    ]
 
 
 def parents_of(relations: Iterable[models_pb2.Relation]) -> list[models_pb2.InternalRelation]:
@@ -73,3 +99,10 @@ def source_sha256_label(candidate: models_pb2.Object) -> str | None:
 def label(key: str, value: str) -> models_pb2.KeyValue:
     """A label as CreateObject and HookCallback take it."""
     return models_pb2.KeyValue(key=key, value=value, variant=models_pb2.KEY_VALUE_VARIANT_LABEL)
+
+
+def _status_in(text: str) -> object:
+    try:
+        return json.loads(text)["status"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

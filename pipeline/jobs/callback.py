@@ -7,23 +7,19 @@ sending a callback and noting it: the next one asks Aruna first whether it has a
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-import grpc
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.client import Aruna, ArunaRefused
 from pipeline.aruna.hook import Hook
-from pipeline.aruna.objects import label
+from pipeline.aruna.objects import hook_statuses, label
 from pipeline.errors import Code, JobFailed
 from pipeline.jobs.context import JobContext
 from pipeline.jobs.result_object import ERROR_LABEL, STATUS_LABEL, error_label
 from pipeline.journal import IGNORED, Job, Outcome, State
 
 SUCCESS = "success"
-
-_FINAL = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAUTHENTICATED)
 
 
 @dataclass(frozen=True)
@@ -117,28 +113,13 @@ def _has_arrived(context: JobContext, hook: Hook, labels: Labels) -> bool:
 
 
 def _is_finished(source: models_pb2.Object, hook_id: str) -> bool:
-    """Whether every status of the hook on the object says so.
-
-    Aruna 2.0.4: a delivery adds a RUNNING beside the status of earlier ones, a callback sets all.
-    """
-    said = [
-        _status_in(entry.value)
-        for entry in source.key_values
-        if entry.key == hook_id and entry.variant == models_pb2.KEY_VALUE_VARIANT_HOOK_STATUS
-    ]
-    return bool(said) and all(status == "FINISHED" for status in said)
-
-
-def _status_in(text: str) -> object:
-    """Aruna 2.0.4: the value of a hook's status is a JSON object."""
-    try:
-        return json.loads(text)["status"]
-    except (ValueError, KeyError, TypeError):
-        return None
+    """Whether every status of the hook on the object says so."""
+    statuses = hook_statuses(source, hook_id)
+    return bool(statuses) and all(status == "FINISHED" for status in statuses)
 
 
 def _callback_failed(refusal: ArunaRefused) -> JobFailed:
-    final = refusal.status in _FINAL or refusal.status_gone
+    final = refusal.callback_refused or refusal.status_gone
     if refusal.status_gone:
         message = "another delivery or an update took the hook's status away"
     elif final:

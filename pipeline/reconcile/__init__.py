@@ -1,6 +1,6 @@
-"""Reconcile: the files whose hooks Aruna lost are found and become jobs like any other.
+"""Reconcile: files whose hooks Aruna lost are found and become jobs like any other.
 
-``account`` asks Aruna on behalf of an operator; ``coverage`` knows our hooks, ``walking`` goes
-through their projects, ``judging`` says what was forgotten, ``payload`` makes the missing delivery,
-``finding`` puts these together. ``periodic`` runs it by itself.
+``hooks`` knows which hooks are this service's, ``walk`` goes through their projects, ``lost`` says
+which objects wait for nobody, ``search`` puts these together and queues the jobs. ``run`` is the
+state of one run, and the lease that lets one run at a time; ``periodic`` runs it by itself.
 """

@@ -1,25 +1,26 @@
-"""Reconcile by the service itself, every ``RECONCILE_EVERY`` seconds: one instance of them all."""
+"""Reconcile by the service itself, every ``RECONCILE_EVERY`` seconds: one process of them all."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
-from pipeline.aruna.client import ArunaRefused
-from pipeline.errors import Interrupted, Stopping
+from pipeline.aruna.client import Aruna, ArunaRefused
+from pipeline.attempt import Attempt
+from pipeline.errors import LeaseLost, Stopping
 from pipeline.journal import Journal, JournalUnavailable, State, reconcile_runs
-from pipeline.reconcile.account import Account
-from pipeline.reconcile.course import Course, why_refused
-from pipeline.reconcile.coverage import Ours
-from pipeline.reconcile.finding import OLDER_THAN, Search
-from pipeline.reconcile.judging import Criteria
-from pipeline.reconcile.turn import Turn
+from pipeline.reconcile.hooks import OwnHooks
+from pipeline.reconcile.lost import Criteria
+from pipeline.reconcile.run import Run, RunLease, why_refused
+from pipeline.reconcile.search import OLDER_THAN, Search
 from pipeline.settings import Settings
 
-#: Seconds until it is looked again whether a run is due, and whether there is room for a job.
+#: Seconds until it is looked again whether a run is due, and whether there is room in the queue.
 _POLL = 5.0
 _ROOM_POLL = 1.0
 #: Seconds, at most, until an Aruna that did not answer is asked again.
@@ -34,29 +35,30 @@ class Reconciler:
     """A thread that runs reconcile when it is due and no other process does.
 
     ``token`` is the operator's, ``every`` the seconds from the end of one run to the next. Jobs
-    come into the journal one by one, only while fewer are queued than the pools of this instance
-    can run at once.
+    come into the journal one by one, only while there is room in the queue.
     """
 
     def __init__(
         self,
         settings: Settings,
         journal: Journal,
+        aruna: Aruna,
         *,
         token: str,
         every: float,
         older_than: float = OLDER_THAN,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._settings = settings
+        self._own = OwnHooks.of(settings)
+        self._threads = settings.web_concurrency * settings.worker_threads
         self._journal = journal
+        self._aruna = aruna
         self._token = token
         self._every = every
         self._older_than = older_than
         self._clock = clock
-        self._places = settings.web_concurrency * settings.worker_threads
-        self._turn = Turn(journal)
-        self._stopping = threading.Event()
+        self._lease = RunLease(journal)
+        self._attempt = Attempt(math.inf)
         self._thread = threading.Thread(target=self._loop, name="reconcile", daemon=True)
 
     def start(self) -> None:
@@ -65,62 +67,77 @@ class Reconciler:
 
     def stop(self) -> None:
         """End; what is not looked at yet is left to the next run."""
-        self._stopping.set()
+        self._attempt.cut(Stopping("the service is stopping"))
         self._thread.join(_STOP_PATIENCE)
 
     def _loop(self) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
-            pause = min(_POLL, self._every)
-            try:
-                if self._is_due() and self._turn.take():
-                    self._take_turn()
-            except JournalUnavailable:
-                log.error("journal.unavailable")
-            except ArunaRefused as refusal:
-                log.error("reconcile.failed", why=f"Aruna: {why_refused(refusal)}")
-                pause = min(_AFTER_FAILURE, self._every)
-            except Interrupted as interruption:
-                log.warning("reconcile.interrupted", why=str(interruption))
+        with suppress(Stopping):
+            while True:
+                self._attempt.wait(min(self._run_if_due(), self._every))
+
+    def _run_if_due(self) -> float:
+        """Run if it is time to; seconds until it is looked again."""
+        try:
+            if self._is_due() and self._has_room() and self._lease.take():
+                self._run()
+        except JournalUnavailable:
+            log.error("journal.unavailable")
+        except ArunaRefused as refusal:
+            log.error("reconcile.failed", why=f"Aruna: {why_refused(refusal)}")
+            return _AFTER_FAILURE
+        except LeaseLost as lost:
+            log.warning("reconcile.interrupted", why=str(lost))
+        except Stopping:
+            raise
+        except Exception:
+            # The boundary: without this thread nobody would look for lost hooks any more.
+            log.exception("reconcile.defect")
+            return _AFTER_FAILURE
+        return _POLL
 
     def _is_due(self) -> bool:
         return self._clock() - reconcile_runs.read(self._journal).last_run >= self._every
 
-    def _take_turn(self) -> None:
-        account = Account(self._settings.aruna_server_address, self._token, stopping=self._stopping)
+    def _has_room(self) -> bool:
+        """Whether fewer jobs are queued than the pools of this instance run at once, or all of them
+        are put off to later."""
+        if self._journal.counts()[State.QUEUED] < self._threads:
+            return True
+        due = self._journal.next_due()
+        return due is None or due > self._clock()
+
+    def _run(self) -> None:
         try:
             if self._is_due():  # the one before may have ended a moment ago
-                self._run(account)
+                self._look()
         finally:
-            account.close()
-            self._turn.end()
+            self._lease.give_up()
 
-    def _run(self, account: Account) -> None:
-        course = Course(say=_say)
-        course.watched_by(self._go_on)
+    def _look(self) -> None:
+        run = Run(self._aruna, self._token, self._attempt, _say, [self._lease.keep])
         criteria = Criteria(before=self._clock() - self._older_than)
-        search = Search(account, self._journal, Ours.of(self._settings), criteria, course)
+        search = Search(run, self._journal, self._own, criteria)
         found = 0
-        for forgotten in search.find():
+        for lost in search.find():
             self._wait_for_room()
-            job_id = search.take_up(forgotten)
+            job_id = search.take_up(lost)
             if job_id is not None:
                 found += 1
-                log.info("reconcile.found", job_id=job_id, object_id=forgotten.object.id)
-        reconcile_runs.add(self._journal, found=found, unknown=course.troubles, now=self._clock())
-        log.info("reconcile.ended", found=found, looked_at=course.looked_at)
+                log.info("reconcile.found", job_id=job_id, object_id=lost.object.id)
+            run.moved()
+        reconcile_runs.add(self._journal, found=found, unknown=run.skipped, now=self._clock())
+        log.info("reconcile.ended", found=found, looked_at=run.looked_at)
 
     def _wait_for_room(self) -> None:
-        self._go_on()
-        while self._journal.counts()[State.QUEUED] >= self._places:
-            self._stopping.wait(_ROOM_POLL)
-            self._go_on()
-
-    def _go_on(self) -> None:
-        if self._stopping.is_set():
-            raise Stopping("the service is stopping")
-        self._turn.keep()
+        """Meanwhile another process may run; if one does, this run is over."""
+        if self._has_room():
+            return
+        self._lease.give_up()
+        while not self._has_room():
+            self._attempt.wait(_ROOM_POLL)
+        if not self._lease.take():
+            raise LeaseLost("another reconcile is running")
 
 
 def _say(line: str) -> None:
-    log.warning("reconcile.trouble", what=line)
+    log.warning("reconcile.skipped", what=line)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.aruna import client
 from pipeline.journal import Job, Journal
-from pipeline.reconcile import account
 from sandbox import Sandbox
 from tests.conftest import SAMPLE
 from tests.running import TOKEN
@@ -39,7 +39,7 @@ class Result:
 
     @property
     def objects(self) -> list[str]:
-        """The ids of the forgotten objects."""
+        """The ids of the lost objects."""
         return [record["object_id"] for record in self.found]
 
 
@@ -107,7 +107,7 @@ def office(
     capsys: pytest.CaptureFixture[str],
 ) -> Office:
     """A project with one hook of the service, all of whose deliveries get lost; no service runs."""
-    monkeypatch.setattr(account, "FORGETFUL_PAUSE", 0.01)
+    monkeypatch.setattr(client, "TRY_AGAIN_AFTER", 0.01)
     monkeypatch.setattr("pipeline.telemetry.logs.configure", lambda *_: None)
     settings = {**sandbox.environment(SERVICE_URL), "WEBHOOK_TOKEN": TOKEN}
     for name, value in {**settings, "JOURNAL_URL": journal_url}.items():

@@ -52,7 +52,7 @@ def test_the_table_says_what_where_since_when_and_why(office: Office) -> None:
     assert header == ["OBJECT", "PROJECT", "PATH", "SINCE", "WHY"]
     assert row[:3] == [source, "garden", "plants.xml"]
     assert row[4] == "RUNNING"
-    assert result.lines == ["Looked at: 1, forgotten: 1, queued: 1."]
+    assert result.lines == ["Looked at: 1, lost: 1, queued: 1."]
 
 
 def test_a_terminal_of_80_columns_shows_a_table_and_a_progress_bar(office: Office) -> None:
@@ -177,7 +177,7 @@ def test_an_aruna_that_does_not_answer_is_one_line(office: Office) -> None:
     result = office.reconcile()
     assert result.status == 1
     assert result.lines[0].startswith("Aruna: it does not answer (")
-    assert result.lines[1:] == ["Looked at: 0, forgotten: 0, queued: 0."]
+    assert result.lines[1:] == ["Looked at: 0, lost: 0, queued: 0."]
 
 
 def test_an_aruna_that_goes_away_leaves_what_is_done_and_the_next_run_its_turn(

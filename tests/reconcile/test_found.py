@@ -1,15 +1,19 @@
-"""What counts as forgotten, and what is left alone."""
+"""What counts as lost, and what is left alone."""
 
 from __future__ import annotations
 
 import time
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
+import pytest
 import requests
+from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.client import Aruna
 from pipeline.aruna.hook import Credentials, Hook, secret_is_genuine
-from pipeline.journal import Outcome, State
+from pipeline.journal import Journal, Outcome, State
 from sandbox.refusal import forbidden
 from tests.conftest import SAMPLE
 from tests.reconcile.conftest import ABCD, SERVICE_URL, Office
@@ -153,18 +157,77 @@ def test_a_job_that_is_at_work_is_not_disturbed(office: Office) -> None:
     assert office.jobs() == before
 
 
+def succeeded(journal: Journal, hook: Hook) -> None:
+    """A job of that delivery that has succeeded."""
+    job_id = journal.enqueue(hook).job_id
+    (job,) = journal.claim("host", 1, 60)
+    assert job.id == job_id
+    journal.ended(
+        job.id, job.lease or "", state=State.SUCCEEDED, outcome=Outcome(None), deliveries=1
+    )
+
+
+def test_a_hook_that_was_lost_after_a_success_is_found(office: Office) -> None:
+    source = office.lose("a.xml")
+    with office.journal() as journal:
+        succeeded(journal, delivery(office, source))
+    assert office.reconcile("--json").objects == [source]
+    assert [job.state for job in office.jobs()] == [State.QUEUED, State.SUCCEEDED]
+
+
 def test_a_source_that_was_overwritten_since_its_success_is_found(office: Office) -> None:
     source = office.lose("a.xml")
     with office.journal() as journal:
-        journal.enqueue(delivery(office, source))
-        (job,) = journal.claim("host", 1, 60)
-        journal.ended(
-            job.id, job.lease or "", state=State.SUCCEEDED, outcome=Outcome(None), deliveries=1
-        )
-    assert office.reconcile("--json").objects == []
+        succeeded(journal, delivery(office, source))
     office.sandbox.overwrite(source, SAMPLE + b"<!-- more -->")
     office.sandbox.wait_for(lambda: not office.sandbox.delivering)
     assert office.reconcile("--json").objects == [source]
+
+
+def test_a_new_content_whose_hook_was_lost_takes_the_place_of_the_old_ones_job(
+    office: Office,
+) -> None:
+    source = office.lose("a.xml")
+    with office.journal() as journal:
+        journal.enqueue(delivery(office, source))
+    office.sandbox.overwrite(source, SAMPLE + b"<!-- more -->")
+    office.sandbox.wait_for(lambda: not office.sandbox.delivering)
+    assert office.reconcile("--json").objects == [source]
+    codes = [job.outcome and job.outcome.code for job in office.jobs()]
+    assert codes == [None, "superseded"]
+
+
+def test_a_job_that_ended_a_moment_ago_is_left_to_the_next_run(office: Office) -> None:
+    source = office.lose("a.xml")
+    clock = time.time() + 60
+    journal = Journal(office.journal_url, clock=lambda: clock)
+    journal.open()
+    with closing(journal):
+        succeeded(journal, delivery(office, source))
+    # Aruna's cache may still show what was before the callback.
+    assert office.reconcile("--json").objects == []
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_job_of_another_hook_hides_no_lost_one(office: Office, ended: bool) -> None:
+    source = office.lose("a.xml")
+    other = replace(delivery(office, source), hook_id="01JHHKABCDEFGHJKMNPQRSTVW0")
+    with office.journal() as journal:
+        if ended:
+            succeeded(journal, other)
+        else:
+            journal.enqueue(other)
+    assert office.reconcile("--json").objects == [source]
+
+
+def test_both_hooks_of_an_object_are_found_at_once(office: Office) -> None:
+    url = f"{SERVICE_URL}/webhook"
+    added = office.sandbox.register_hook(url=url, projects=[office.project], trigger="LABEL_ADDED")
+    source = office.lose("a.xml")
+    found = office.reconcile("--json").found
+    assert {one["object_id"] for one in found} == {source}
+    assert {one["hook_id"] for one in found} == {office.hook_id, added}
+    assert {job.hook_id for job in office.jobs()} == {office.hook_id, added}
 
 
 def test_a_job_that_failed_without_a_callback_is_tried_once_more(office: Office) -> None:
@@ -205,6 +268,20 @@ def test_labelled_before_the_hook_was_there_counts_only_when_asked(office: Offic
         (job,) = journal.claim("host", 1, 60)
         outcome = Outcome("callback_failed", "the hook's status is gone")
         journal.ended(job.id, job.lease or "", state=State.FAILED, outcome=outcome, deliveries=1)
+    assert office.reconcile("--json", "--include-unseen").objects == []
+
+
+def test_an_unseen_source_whose_hashes_are_gone_is_still_recognised(office: Office) -> None:
+    sandbox = office.sandbox
+    sandbox.aruna.finalise_seconds = None
+    early = sandbox.create_project("early")
+    source = sandbox.upload("a.xml", SAMPLE, parent=early, labels=ABCD, multipart=True)
+    assert not sandbox.object(source).hashes
+    hook_id = sandbox.register_hook(url=f"{SERVICE_URL}/webhook", projects=[early], token=TOKEN)
+    hook = replace(delivery(office, source), hook_id=hook_id)
+    hook.object.hashes.add(alg=models_pb2.HASHALGORITHM_SHA256, hash="ab" * 32)
+    with office.journal() as journal:
+        succeeded(journal, hook)
     assert office.reconcile("--json", "--include-unseen").objects == []
 
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.reconcile.walking import PAGE
+from pipeline.reconcile.walk import PAGE
 from tests.reconcile.conftest import Office
 from tests.running import ROOT
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from pipeline.aruna.client import Aruna
 from pipeline.journal import Journal, Outcome, State, reconcile_runs
 from pipeline.reconcile import periodic
 from pipeline.reconcile.periodic import Reconciler
-from pipeline.reconcile.turn import Turn
+from pipeline.reconcile.run import RunLease
 from pipeline.settings import Settings
 from sandbox.refusal import forbidden
 from tests.reconcile.conftest import Office, eventually
+from tests.reconcile.test_found import delivery
 
 Start = Callable[..., Reconciler]
 
@@ -36,10 +38,14 @@ def start(office: Office, journal: Journal) -> Iterator[Start]:
     """Starts a reconciler of a service with these settings; it ends with the test."""
     with ExitStack() as started:
 
-        def begin(every: float = 3600, **settings: str) -> Reconciler:
+        def begin(every: float = 3600, **environment: str) -> Reconciler:
+            settings = Settings.from_environment({**os.environ, **environment})
+            aruna = Aruna(settings.aruna_server_address)
+            started.callback(aruna.close)
             made = Reconciler(
-                Settings.from_environment({**os.environ, **settings}),
+                settings,
                 journal,
+                aruna,
                 token=office.sandbox.owner_token,
                 every=every,
                 older_than=0,
@@ -94,13 +100,13 @@ def test_one_instance_of_them_all_runs_at_a_time(
 ) -> None:
     office.lose("plants.xml")
     answers: list[bool] = []
-    take = Turn.take
+    take = RunLease.take
 
-    def observed(turn: Turn) -> bool:
-        answers.append(take(turn))
+    def observed(lease: RunLease) -> bool:
+        answers.append(take(lease))
         return answers[-1]
 
-    monkeypatch.setattr(Turn, "take", observed)
+    monkeypatch.setattr(RunLease, "take", observed)
     journal.named_lease("reconcile", "another process", 60)
     start()
     eventually(lambda: answers == [False, False])
@@ -157,3 +163,45 @@ def test_a_stop_lets_the_next_one_begin_at_once(
     waiting.stop()
     assert not run_has_ended(journal)
     assert journal.named_lease("reconcile", "another process", 60)
+
+
+def test_jobs_that_are_put_off_to_later_hold_up_no_run(
+    office: Office, journal: Journal, start: Start
+) -> None:
+    waiting = office.lose("waiting.xml")
+    journal.enqueue(delivery(office, waiting))
+    (job,) = journal.claim("host", 1, 60)
+    journal.retry(
+        job.id, job.lease or "", at=time.time() + 3600, code="callback_failed", message=""
+    )
+    source = office.lose("plants.xml")
+    start(WORKER_THREADS="1")
+    eventually(lambda: run_has_ended(journal))
+    assert {one.object_id for one in journal.jobs()} == {waiting, source}
+
+
+def test_a_run_that_waits_for_room_lets_another_one_begin(
+    office: Office, journal: Journal, start: Start
+) -> None:
+    for number in range(3):
+        office.lose(f"{number}.xml")
+    with capture_logs() as logged:
+        start(WORKER_THREADS="1")
+        eventually(lambda: journal.counts()[State.QUEUED] == 1)
+        eventually(lambda: journal.named_lease("reconcile", "another process", 60))
+        journal.claim("host", 1, 60)
+        eventually(lambda: "reconcile.interrupted" in [entry["event"] for entry in logged])
+    assert journal.counts()[State.QUEUED] == 0
+
+
+def test_a_defect_ends_a_run_and_not_the_thread(
+    office: Office, journal: Journal, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(periodic, "_AFTER_FAILURE", 0.05)
+    office.lose("plants.xml")
+    journal.note("reconcile", "no JSON")
+    with capture_logs() as logged:
+        start()
+        eventually(lambda: "reconcile.defect" in [entry["event"] for entry in logged])
+        journal.note("reconcile", '{"last_run": 0, "found": 0, "unknown": 0}')
+        eventually(lambda: run_has_ended(journal))

@@ -1,4 +1,4 @@
-"""Whether an object was forgotten, by what Aruna says of a hook on it.
+"""Whether an object's hook was lost, and the delivery that makes up for it.
 
 A HOOK_STATUS holds no time. The object's creation is the only one there is: a hook may be younger,
 if a label was added later. That does no harm, since a delivery that comes after all meets the
@@ -7,7 +7,6 @@ queued or running job of the same hook, object and content.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,9 +14,17 @@ from enum import StrEnum
 from aruna.api.hooks.services.v2 import hooks_service_pb2
 from aruna.api.storage.models.v2 import models_pb2
 
-from pipeline.aruna.objects import PROCESSED_LABEL, fingerprint, has_label
+from pipeline.aruna.client import S3Credentials
+from pipeline.aruna.hook import Credentials, Hook, secret_for
+from pipeline.aruna.objects import (
+    PROCESSED_LABEL,
+    fingerprint,
+    has_label,
+    hook_statuses,
+    may_be_same_content,
+)
 from pipeline.errors import Code
-from pipeline.journal import Known, State
+from pipeline.journal import Job
 
 #: Aruna 2.0.4 (source): how reqwest begins when the receiver was not reached; other errors are
 #: those of a receiver's own callback or of Aruna's rules.
@@ -35,7 +42,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True)
 class Criteria:
-    """Objects made before ``before`` (seconds since the epoch) count, and with ``unseen`` those
+    """What is older than ``before`` (seconds since the epoch) counts, and with ``unseen`` objects
     too that match a hook's filters and have no status of it."""
 
     before: float
@@ -43,7 +50,7 @@ class Criteria:
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class Lost:
     """An object that a hook of this service should have brought, and where it lies."""
 
     hook: hooks_service_pb2.HookInfo
@@ -52,59 +59,64 @@ class Forgotten:
     path: str
     why: Why
 
-    @property
-    def since(self) -> float:
-        """When the object was made, in seconds since the epoch."""
-        return made_at(self.object)
-
 
 def made_at(source: models_pb2.Object) -> float:
     """When the object was made, in seconds since the epoch."""
     return float(source.created_at.seconds + source.created_at.nanos / 1e9)
 
 
-def why_forgotten(
+def why_lost(
     source: models_pb2.Object, hook: hooks_service_pb2.HookInfo, criteria: Criteria
 ) -> Why | None:
-    """Why the object counts as forgotten by that hook, or ``None``."""
+    """Why that hook counts as lost for the object, by what Aruna says of it; or ``None``."""
     if source.status != models_pb2.STATUS_AVAILABLE or has_label(source, PROCESSED_LABEL):
         return None
     if made_at(source) > criteria.before:
         return None
-    statuses = [
-        kv.value
-        for kv in source.key_values
-        if kv.key == hook.hook_id and kv.variant == models_pb2.KEY_VALUE_VARIANT_HOOK_STATUS
-    ]
+    statuses = hook_statuses(source, hook.hook_id)
     if statuses:
         return _by_status(statuses[-1])
     return Why.UNSEEN if criteria.unseen and _fires_for(hook.trigger.filters, source) else None
 
 
-def is_known(forgotten: Forgotten, job: Known) -> bool:
-    """Whether that job is the reason not to do anything.
+def is_dealt_with(lost: Lost, newest: Job, before: float) -> bool:
+    """Whether the newest job of that hook and object is the reason not to do anything.
 
-    A queued or running one may have been delivered before Aruna knew the hashes, so its content is
-    not compared. An unseen object has no status for a callback to change: its job always ends as
+    What Aruna says now counts more than a job that ended once: the result may be gone, or a later
+    hook be lost. But Aruna's cache can lag, so what has changed since ``before`` is left to the
+    next run. An unseen object has no status for a callback to change: its job always ends as
     ``callback_failed``, with the result in place.
     """
-    if job.state in (State.QUEUED, State.RUNNING):
+    if (newest.ended_at or newest.created_at) > before:
         return True
-    content = fingerprint(forgotten.object)
-    length = str(forgotten.object.content_len)
-    if job.content not in (content, length):
+    if not may_be_same_content(newest.content, fingerprint(lost.object)):
         return False
-    unanswerable = forgotten.why is Why.UNSEEN and job.code == Code.CALLBACK_FAILED
-    return unanswerable or (job.state is State.SUCCEEDED and job.code is None)
+    if newest.ended_at is None:
+        return True
+    code = newest.outcome.code if newest.outcome else None
+    return lost.why is Why.UNSEEN and code in (None, Code.CALLBACK_FAILED)
 
 
-def _by_status(text: str) -> Why | None:
-    """Aruna 2.0.4: the member ``status`` is a word, or ``{"ERROR": text}``; the last entry of a
-    hook is the newest."""
-    try:
-        status = json.loads(text)["status"]
-    except (ValueError, KeyError, TypeError):
-        return None
+def delivery(
+    lost: Lost, *, token: str, s3: S3Credentials, download: str, key: models_pb2.Pubkey
+) -> Hook:
+    """The hook as Aruna should have sent it.
+
+    Its token and S3 credentials are the operator's, with more rights than a hook's.
+    """
+    lent = Credentials(
+        secret=secret_for(lost.hook.hook_id, lost.object.id, key.key),
+        pubkey_serial=key.id,
+        download=download,
+        token=token,
+        access_key=s3.access_key,
+        secret_key=s3.secret_key,
+    )
+    return Hook(lost.hook.hook_id, lost.object, lent)
+
+
+def _by_status(status: object) -> Why | None:
+    """Aruna 2.0.4: a status is a word, or ``{"ERROR": text}``; the last of a hook is the newest."""
     if status == "RUNNING":
         return Why.RUNNING
     error = status.get("ERROR") if isinstance(status, dict) else None

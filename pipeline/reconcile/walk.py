@@ -13,9 +13,8 @@ from itertools import islice
 
 from aruna.api.storage.models.v2 import models_pb2
 
-from pipeline.aruna.client import ArunaRefused
-from pipeline.reconcile.account import Account, Container
-from pipeline.reconcile.course import Course, why_refused
+from pipeline.aruna.client import TRIES, ArunaRefused, Container
+from pipeline.reconcile.run import Run, why_refused
 
 #: Objects of one request. Aruna 2.0.4 (source): each searches the whole project for rights, so
 #: small pages cost it more; a full page of long descriptions stays below gRPC's 4 MiB.
@@ -42,20 +41,17 @@ class _Place:
     id: str
     above: str  # the path of the parents, with a slash behind each
 
-    def __str__(self) -> str:
-        return f"{_NAMES[self.variant]} {self.id}"
 
-
-def walk(account: Account, project_id: str, course: Course) -> Iterator[Page]:
+def walk(run: Run, project_id: str) -> Iterator[Page]:
     """Every object below a project; what Aruna refuses is left out and said.
 
-    Raises ``ArunaRefused`` if Aruna does not answer at all.
+    Raises ``ArunaRefused`` if Aruna does not answer at all, and what ends the run.
     """
     left = [_Place(_PROJECT, project_id, "")]
     seen = set()
     while left:
         place = left.pop()
-        container = _opened(account, place, course)
+        container = _opened(run, place)
         if container is None:
             continue
         path = f"{place.above}{container.name}"
@@ -64,22 +60,16 @@ def walk(account: Account, project_id: str, course: Course) -> Iterator[Page]:
                 if child not in seen:  # a dataset with two parents in the project
                     seen.add(child)
                     left.append(_Place(variant, child, f"{path}/"))
-        yield from _pages(account, container, path, course)
+        yield from _pages(run, container, path)
 
 
-def _opened(account: Account, place: _Place, course: Course) -> Container | None:
+def _opened(run: Run, place: _Place) -> Container | None:
     get = {
-        _PROJECT: account.get_project,
-        _COLLECTION: account.get_collection,
-        _DATASET: account.get_dataset,
+        _PROJECT: run.aruna.get_project,
+        _COLLECTION: run.aruna.get_collection,
+        _DATASET: run.aruna.get_dataset,
     }
-    try:
-        return get[place.variant](place.id)
-    except ArunaRefused as refusal:
-        if refusal.unreachable:
-            raise
-        course.trouble(str(place), why_refused(refusal))
-        return None
+    return run.ask(f"{_NAMES[place.variant]} {place.id}", get[place.variant], place.id)
 
 
 def _children(container: Container, variant: int) -> Iterator[str]:
@@ -93,32 +83,27 @@ def _children(container: Container, variant: int) -> Iterator[str]:
             yield internal.resource_id
 
 
-def _pages(account: Account, container: Container, path: str, course: Course) -> Iterator[Page]:
-    course.objects += sum(1 for _ in _children(container, _OBJECT))
+def _pages(run: Run, container: Container, path: str) -> Iterator[Page]:
+    run.objects += sum(1 for _ in _children(container, _OBJECT))
     ids = _children(container, _OBJECT)
     while page := list(islice(ids, PAGE)):
-        yield Page(path, _objects(account, page, course))
-        course.looked_at += len(page)
-        course.moved()
+        yield Page(path, _objects(run, page))
+        run.looked_at += len(page)
+        run.moved()
 
 
-def _objects(
-    account: Account, ids: Sequence[str], course: Course, *, asked_before: bool = False
-) -> Sequence[models_pb2.Object]:
+def _objects(run: Run, ids: Sequence[str], tries: int = TRIES) -> Sequence[models_pb2.Object]:
     """The objects that may be read: a page that is refused is halved until it says which may not.
 
     So is a page whose objects are too long for one message.
     """
     try:
-        return account.get_objects(ids, tries=1) if asked_before else account.get_objects(ids)
+        return run.aruna.get_objects(run.token, ids, run.attempt, tries=tries)
     except ArunaRefused as refusal:
         if refusal.unreachable:
             raise
         if len(ids) == 1:
-            course.trouble(f"object {ids[0]}", why_refused(refusal))
+            run.skip(f"object {ids[0]}", why_refused(refusal))
             return []
     half = len(ids) // 2
-    return [
-        *_objects(account, ids[:half], course, asked_before=True),
-        *_objects(account, ids[half:], course, asked_before=True),
-    ]
+    return [*_objects(run, ids[:half], tries=1), *_objects(run, ids[half:], tries=1)]

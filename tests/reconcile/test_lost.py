@@ -8,7 +8,7 @@ import pytest
 from aruna.api.hooks.services.v2 import hooks_service_pb2
 from aruna.api.storage.models.v2 import models_pb2
 
-from pipeline.reconcile.judging import Criteria, Why, why_forgotten
+from pipeline.reconcile.lost import Criteria, Why, why_lost
 
 HOOK_ID = "01JHHKABCDEFGHJKMNPQRSTVW0"
 MADE = 1_700_000_000
@@ -35,7 +35,7 @@ def judged(
     """What is said of it; with ``filters`` unseen objects are asked for too."""
     hook = hooks_service_pb2.HookInfo(hook_id=HOOK_ID)
     hook.trigger.filters.extend(filters or ())
-    return why_forgotten(one, hook, Criteria(before, unseen=filters is not None))
+    return why_lost(one, hook, Criteria(before, unseen=filters is not None))
 
 
 def label_filter(key: str, value: str = ".*", variant: int = 1) -> hooks_service_pb2.Filter:
