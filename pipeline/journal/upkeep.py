@@ -98,16 +98,13 @@ def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
         return "its token has expired"
     if row.credentials is None:
         return "its credentials are gone"
-    newer = connection.execute(
-        select(jobs.c.id, jobs.c.state)
-        .where(
-            jobs.c.object_id == row.object_id,
-            jobs.c.hook_id == row.hook_id,
-            jobs.c.id > row.id,
-        )
-        .order_by(jobs.c.id.desc())
-    ).first()
-    return newer and f"job {newer.id} of the same object is newer; it is {newer.state}"
+    same = (jobs.c.object_id == row.object_id) & (jobs.c.hook_id == row.hook_id)
+    # Neither ordered nor compared by the database, which might read the whole table for that.
+    rivals = connection.execute(select(jobs.c.id, jobs.c.state).where(same)).all()
+    newest_id, state = max(tuple(rival) for rival in rivals)
+    if newest_id == row.id:
+        return None
+    return f"job {newest_id} of the same object is newer; it is {state}"
 
 
 def named_lease(connection: Connection, name: str, holder: str, now: float, until: float) -> bool:
