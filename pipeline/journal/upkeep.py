@@ -108,10 +108,14 @@ def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
 
 
 def named_lease(connection: Connection, name: str, holder: str, now: float, until: float) -> bool:
-    """Take or prolong a lease of the whole installation; whether ``holder`` has it now."""
+    """Take or prolong a lease of the whole installation; whether ``holder`` has it now.
+
+    One that ends at once is its holder's to give back, and nobody else's.
+    """
     statement = _INSERT[connection.dialect.name](leases)
     absurd = leases.c.until > until + (until - now)  # written while a clock was wrong
-    free = or_(leases.c.until <= now, absurd, leases.c.holder == holder)
+    own = leases.c.holder == holder
+    free = own if until <= now else or_(leases.c.until <= now, absurd, own)
     taken = statement.values(name=name, holder=holder, until=until).on_conflict_do_update(
         index_elements=[leases.c.name], set_={"holder": holder, "until": until}, where=free
     )

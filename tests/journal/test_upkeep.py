@@ -157,6 +157,18 @@ def test_a_named_lease_of_a_holder_known_to_be_dead_is_free_at_once(journal: Jou
     assert not journal.named_lease("create PARENT", "another", 60)
 
 
+def test_who_lost_a_named_lease_does_not_give_back_that_of_its_successor(
+    journal: Journal, clock: Clock
+) -> None:
+    assert journal.named_lease("create PARENT", "slow", 60)
+    clock.now += 60
+    assert journal.named_lease("create PARENT", "successor", 60)
+    journal.named_lease("create PARENT", "slow", 0)
+    assert not journal.named_lease("create PARENT", "third", 60)
+    journal.named_lease("create PARENT", "successor", 0)
+    assert journal.named_lease("create PARENT", "third", 60)
+
+
 def test_notes_are_shared_and_replaced(journal: Journal, open_journal: OpenJournal) -> None:
     assert journal.noted("reconciled") is None
     journal.note("reconciled", "1")
