@@ -20,6 +20,7 @@ from pipeline.journal.records import (
     State,
     kept,
 )
+from pipeline.journal.schema import unverified
 from pipeline.journal.storage import Storage
 from pipeline.journal.writer import JournalUnavailable, SharedWrite
 
@@ -254,7 +255,8 @@ class Journal:
         prefix = id_or_prefix.lower()
         found = self._storage.read(lambda c: queries.starting_with(c, prefix))
         matching = [self._storage.job(row) for row in found]
-        matching += [job for job in self.unverified() if job.id.startswith(prefix)]
+        waiting = self._storage.read(lambda c: queries.starting_with(c, prefix, unverified))
+        matching += [rows.unverified(row, self._storage.seal) for row in waiting]
         if len(matching) != 1:
             number = "several jobs start" if matching else "no job starts"
             raise UnknownJob(f"{number} with {prefix}")

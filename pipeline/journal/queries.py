@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from pipeline.journal.claims import claimable
 from pipeline.journal.records import Agenda, State
@@ -32,10 +32,12 @@ def listed(connection: Connection, state: State | None, limit: int) -> Sequence[
     return connection.execute(newest).all()
 
 
-def starting_with(connection: Connection, prefix: str) -> Sequence[AnyRow]:
-    """At most two jobs whose id starts so."""
+def starting_with(
+    connection: Connection, prefix: str, table: Table = jobs
+) -> Sequence[AnyRow]:
+    """At most two jobs, or rows of another table, whose id starts so."""
     last = prefix.ljust(_ID_LENGTH, "z")
-    found = select(jobs).where(jobs.c.id.between(prefix, last)).limit(2)
+    found = select(table).where(table.c.id.between(prefix, last)).limit(2)
     return connection.execute(found).all()
 
 
