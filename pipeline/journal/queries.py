@@ -80,10 +80,14 @@ def counts(connection: Connection) -> dict[State, int]:
 
 
 def oldest_queued(connection: Connection) -> float | None:
-    """When the oldest queued job was created."""
+    """When the oldest queued job was created, or delivery came whose secret is not checked yet."""
     waiting = jobs.c.state == State.QUEUED.value
-    oldest: float | None = connection.scalar(select(func.min(jobs.c.created_at)).where(waiting))
-    return oldest
+    questions = (
+        select(func.min(jobs.c.created_at)).where(waiting),
+        select(func.min(unverified_deliveries.c.created_at)),
+    )
+    oldest = [connection.scalar(question) for question in questions]
+    return min((time for time in oldest if time is not None), default=None)
 
 
 def callback_backlog(connection: Connection) -> int:
