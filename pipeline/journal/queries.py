@@ -32,9 +32,7 @@ def listed(connection: Connection, state: State | None, limit: int) -> Sequence[
     return connection.execute(newest).all()
 
 
-def starting_with(
-    connection: Connection, prefix: str, table: Table = jobs
-) -> Sequence[AnyRow]:
+def starting_with(connection: Connection, prefix: str, table: Table = jobs) -> Sequence[AnyRow]:
     """At most two jobs, or rows of another table, whose id starts so."""
     last = prefix.ljust(_ID_LENGTH, "z")
     found = select(table).where(table.c.id.between(prefix, last)).limit(2)

@@ -38,7 +38,6 @@ def _is_cleaned_up(journal: Journal) -> None:
     assert fail(held)
     journal.put_back([held.job.id])
     journal.scrub()
-    journal.housekeeping()
 
 
 def _is_admitted(journal: Journal) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, make_url, text
+from sqlalchemy import Connection, create_engine, delete, insert, inspect, make_url, select, text
 
 from pipeline.journal import Journal, JournalUnavailable, Outcome, State, schema
 from tests.journal.conftest import OpenJournal
@@ -106,13 +106,11 @@ def test_the_jobs_of_version_1_go_on_as_they_were(
 def test_a_process_of_version_1_goes_on_beside_this_one(journal: Journal, url: str) -> None:
     """It names the columns it knows, so all others must have defaults."""
     receipt = journal.enqueue(delivery())
-    of_version_1 = [column.name for column in schema.jobs.c if column.name not in _NOT_IN_1]
-    columns = ", ".join(of_version_1)
+    of_version_1 = [column for column in schema.jobs.c if column.name not in _NOT_IN_1]
     with connected(url) as connection:
-        values = connection.execute(text(f"SELECT {columns} FROM jobs")).one()._asdict()
-        connection.execute(text("DELETE FROM jobs"))
-        names = ", ".join(f":{name}" for name in of_version_1)
-        connection.execute(text(f"INSERT INTO jobs ({columns}) VALUES ({names})"), values)
+        row = connection.execute(select(*of_version_1)).one()
+        connection.execute(delete(schema.jobs))
+        connection.execute(insert(schema.jobs).values(row._asdict()))
     assert succeed(claimed(journal))
     assert journal.job(receipt.job_id).state == State.SUCCEEDED
 

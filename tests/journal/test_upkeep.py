@@ -90,8 +90,7 @@ def test_a_job_is_not_put_back_behind_a_newer_one_that_has_ended(
     newer = journal.enqueue(delivery())
     assert how(claimed(journal))
     assert journal.put_back([old.job_id])[0][1] == (
-        f"job {newer.job_id} of the same object is newer; "
-        f"it is {journal.job(newer.job_id).state}"
+        f"job {newer.job_id} of the same object is newer; it is {journal.job(newer.job_id).state}"
     )
     assert journal.job(old.job_id).state == State.FAILED
 
