@@ -8,7 +8,7 @@ last delivery for each source and hook there was a callback.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -26,7 +26,7 @@ from sqlalchemy import Connection, delete
 from pipeline.aruna.hook import Hook
 from pipeline.aruna.objects import fingerprint
 from pipeline.errors import LeaseLost
-from pipeline.journal import IGNORED, Job, Journal, Outcome, Progress, State, Step, schema
+from pipeline.journal import IGNORED, HeldJob, Journal, Outcome, State, Step, schema
 from tests.journal.conftest import OpenJournal
 from tests.journal.deliveries import DAY, DONE, LEASE, NOW, Clock, delivery
 
@@ -45,22 +45,22 @@ pauses = st.sampled_from([0.0, 30.0, 3 * _HOURS])
 jumps = st.sampled_from([LEASE / 2, LEASE, 3 * _HOURS, -600.0, -2 * _HOURS, -40 * DAY])
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Holder:
     """What a host believes to hold, at least ``until`` then.
 
-    ``sent`` is the number of deliveries it has called back for.
+    ``sent`` says whether it has called back since the last delivery it knows of.
     """
 
     journal: Journal
-    job: Job
+    held: HeldJob
     until: float
-    sent: int | None = None
+    sent: bool = False
 
     @property
-    def held(self) -> tuple[str, str]:
-        """How it names its job to the journal."""
-        return self.job.id, self.job.lease or ""
+    def key(self) -> tuple[str, str]:
+        """Whose callbacks it makes."""
+        return self.held.job.object_id, self.held.job.hook_id
 
 
 class Lives(RuleBasedStateMachine):
@@ -71,7 +71,7 @@ class Lives(RuleBasedStateMachine):
         self.journals = journals
         self.clock = clock
         self.clock.now = NOW
-        journals[0]._writer.run(_empty)
+        journals[0]._storage.write(_empty)
         self.holders: list[Holder] = []
         self.jobs: set[str] = set()
         self.moment = 0
@@ -104,10 +104,10 @@ class Lives(RuleBasedStateMachine):
     def claim(self, host: int, after: float) -> None:
         self.clock.now += after
         journal, until = self.journals[host], self.clock.now + LEASE
-        for job in journal.claim(str(host), 3, LEASE):
-            others = [other for other in self.holders if other.job.object_id == job.object_id]
+        for held in journal.claim(str(host), 3, LEASE):
+            others = [other for other in self.holders if other.key[0] == held.job.object_id]
             assert not any(other.until > self.clock.now for other in others)
-            self.holders.append(Holder(journal, job, until))
+            self.holders.append(Holder(journal, held, until))
 
     @precondition(lambda self: self.holders)
     @rule(which=some, stages=st.integers(1, 3), outcome=outcomes)
@@ -115,14 +115,14 @@ class Lives(RuleBasedStateMachine):
         holder = self.holders[which % len(self.holders)]
         for _ in range(stages):
             if holder in self.holders:
-                holder = self._go_on(holder, outcome)
+                self._go_on(holder, outcome)
 
     @precondition(lambda self: self.holders)
     @rule(which=some, stages=st.integers(0, 2), outcome=outcomes, same_content=st.booleans())
     def deliver_what_is_at_work(
         self, which: int, stages: int, outcome: Outcome, same_content: bool
     ) -> None:
-        job = self.holders[which % len(self.holders)].job
+        job = self.holders[which % len(self.holders)].held.job
         self.go_on(which, stages, outcome)
         content = int(job.content[0])
         changed = content if same_content else 3 - content
@@ -133,14 +133,13 @@ class Lives(RuleBasedStateMachine):
     @rule(which=some, how=st.sampled_from(["crash", "release", "wait", "retry"]), later=pauses)
     def let_go(self, which: int, how: str, later: float) -> None:
         holder = self.holders[which % len(self.holders)]
-        at = self.clock.now + later
         if how == "release":
             self._let_go(holder)
         elif how == "wait":
-            self._say(holder, lambda h: h.journal.wait(*h.held, at=at, message="not yet"))
+            self._say(holder, lambda held: held.wait(seconds=later, message="not yet"))
         elif how == "retry":
-            error = {"code": "timeout", "message": "too long"}
-            self._say(holder, lambda h: h.journal.retry(*h.held, at=at, **error))
+            error = Outcome("timeout", "too long")
+            self._say(holder, lambda held: held.retry(seconds=later, error=error))
         if holder in self.holders:
             self.holders.remove(holder)
 
@@ -148,11 +147,10 @@ class Lives(RuleBasedStateMachine):
     @rule(host=hosts)
     def renew(self, host: int) -> None:
         mine = [holder for holder in self.holders if holder.journal is self.journals[host]]
-        leases = {h.job.id: (h.job.lease or "", Progress("transform", 1, 1)) for h in mine}
-        held = self.journals[host].renew(leases, LEASE)
+        renewed = self.journals[host].renew([holder.held for holder in mine], LEASE)
         for holder in mine:
-            if holder.job.id in held:
-                self._becomes(holder, replace(holder, until=self.clock.now + LEASE))
+            if holder.held.job.id in renewed:
+                holder.until = self.clock.now + LEASE
             else:
                 self._let_go(holder)
 
@@ -160,13 +158,14 @@ class Lives(RuleBasedStateMachine):
     def time_jumps_and_a_host_cleans_up(self, host: int, seconds: float) -> None:
         self.clock.now += seconds
         if seconds < 0:  # the journal may believe that leases are over which are not
-            self.holders = [replace(holder, until=self.clock.now) for holder in self.holders]
+            for holder in self.holders:
+                holder.until = self.clock.now
         self.journals[host].put_back()
         self.journals[host].housekeeping()
 
     @invariant()
     def nobody_shares_a_job_or_an_object(self) -> None:
-        confirmed = [holder.job for holder in self.holders if self._is_confirmed(holder)]
+        confirmed = [holder.held.job for holder in self.holders if self._is_confirmed(holder)]
         assert len({job.id for job in confirmed}) == len(confirmed)
         assert len({job.object_id for job in confirmed}) == len(confirmed)
 
@@ -176,8 +175,8 @@ class Lives(RuleBasedStateMachine):
         for _ in range(8):
             self.clock.now += DAY
             self.journals[0].housekeeping()
-            for job in self.journals[0].claim("survivor", 100, LEASE):
-                self._finish(Holder(self.journals[0], job, 0.0))
+            for held in self.journals[0].claim("survivor", 100, LEASE):
+                self._finish(Holder(self.journals[0], held, 0.0))
         ended = {job.id: job for job in self.journals[0].jobs()}
         assert self.jobs <= ended.keys()
         assert {job.state for job in ended.values()} <= {State.SUCCEEDED, State.FAILED}
@@ -195,68 +194,57 @@ class Lives(RuleBasedStateMachine):
             self.contents.add((hook.object.id, hook.hook_id, fingerprint(hook.object)))
         self.jobs.add(journal.enqueue(hook, outcome=outcome).job_id)
 
-    def _go_on(self, holder: Holder, outcome: Outcome) -> Holder:
-        """One stage of a job's life; the holder as it is then."""
-        if holder.job.step == Step.WORK:
-            return self._work(holder, outcome)
-        return self._call_back(holder) if holder.sent is None else self._end(holder)
+    def _go_on(self, holder: Holder, outcome: Outcome) -> None:
+        """One stage of a job's life."""
+        if holder.held.job.step == Step.WORK:
+            self._say(holder, lambda held: held.worked(outcome))
+        elif not holder.sent:
+            self._call_back(holder)
+        else:
+            self._end(holder)
 
-    def _work(self, holder: Holder, outcome: Outcome) -> Holder:
-        worked = self._say(holder, lambda h: h.journal.worked(*h.held, outcome))
-        return holder if worked is None else self._becomes(holder, replace(holder, job=worked))
+    def _call_back(self, holder: Holder) -> None:
+        self._say(holder, HeldJob.callback_sending)
+        if holder in self.holders:
+            self.moment += 1
+            self.called_back[holder.key] = self.moment
+            holder.sent = True
 
-    def _call_back(self, holder: Holder) -> Holder:
-        sending = self._say(holder, lambda h: h.journal.callback_sending(*h.held))
-        if sending is None:
-            return holder
-        self.moment += 1
-        self.called_back[sending.object_id, sending.hook_id] = self.moment
-        return self._becomes(holder, replace(holder, job=sending, sent=sending.deliveries))
-
-    def _end(self, holder: Holder) -> Holder:
+    def _end(self, holder: Holder) -> None:
         ended = self._say(holder, _ended)
-        if ended is False:
-            return self._becomes(holder, replace(holder, sent=None))
+        holder.sent = False
         if ended:
-            key = holder.job.object_id, holder.job.hook_id
-            assert self.called_back[key] > self.delivered[key]
+            assert self.called_back[holder.key] > self.delivered[holder.key]
             self.holders.remove(holder)
-        return holder
 
     def _finish(self, holder: Holder) -> None:
         self.holders.append(holder)
         self.go_on(0, 3, DONE)
         assert not self.holders
 
-    def _becomes(self, holder: Holder, changed: Holder) -> Holder:
-        self.holders[self.holders.index(holder)] = changed
-        return changed
-
-    def _say(self, holder: Holder, say: Callable[[Holder], T]) -> T | None:
+    def _say(self, holder: Holder, say: Callable[[HeldJob], T]) -> T | None:
         try:
-            return say(holder)
+            return say(holder.held)
         except LeaseLost:
             self._let_go(holder)
             return None
 
     def _let_go(self, holder: Holder) -> None:
-        holder.journal.release(*holder.held)
+        holder.held.release()
         self.holders.remove(holder)
 
     def _is_confirmed(self, holder: Holder) -> bool:
         try:
-            holder.journal.confirm(*holder.held)
+            holder.held.confirm()
         except LeaseLost:
             return False
         return True
 
 
-def _ended(holder: Holder) -> bool:
-    outcome = holder.job.outcome or DONE
+def _ended(held: HeldJob) -> bool:
+    outcome = held.job.outcome or DONE
     state = State.SUCCEEDED if outcome.code in (None, IGNORED) else State.FAILED
-    return holder.journal.ended(
-        *holder.held, state=state, outcome=outcome, deliveries=holder.sent or 0
-    )
+    return held.end(state, outcome)
 
 
 def _empty(connection: Connection) -> None:

@@ -40,6 +40,54 @@ def test_a_token_is_good_for_so_many_fetches(journal: Journal) -> None:
     assert [journal.relay_fetch(token, 2) is not None for _ in range(3)] == [True, True, False]
 
 
+def test_only_the_first_fetch_shows_that_the_content_passed_through(journal: Journal) -> None:
+    journal.enqueue(delivery())
+    held = claimed(journal)
+    token = held.open_relay("xml")
+    numbers = [granted.number for _ in range(2) if (granted := journal.relay_fetch(token, 5))]
+    assert numbers == [1, 2]
+    journal.relay_ended(token, 2)
+    assert held.relay_outcome() == Relay(2, passed=False, error=None)
+    journal.relay_ended(token, 2, error="GFBio hung up")
+    assert held.relay_outcome() == Relay(2, passed=False, error="GFBio hung up")
+    journal.relay_ended(token, 1)
+    assert held.relay_outcome() == Relay(2, passed=True, error="GFBio hung up")
+
+
+def test_a_fetch_that_breaks_off_late_does_not_undo_the_first_that_passed(
+    journal: Journal,
+) -> None:
+    journal.enqueue(delivery())
+    held = claimed(journal)
+    token = held.open_relay("xml")
+    journal.relay_ended(token, 1)
+    journal.relay_ended(token, 2, error="GFBio hung up")
+    assert held.relay_outcome().passed
+
+
+def test_what_the_relay_has_passed_on_is_the_progress_of_its_job(journal: Journal) -> None:
+    journal.enqueue(delivery())
+    held = claimed(journal)
+    held.meter.bytes_in = 10
+    token = held.open_relay("xml")
+    for count, shown in ((5, 10), (40, 40), (20, 40)):
+        journal.relay_moved(token, count)
+        assert journal.job(held.job.id).progress.bytes_in == shown
+    held.open_relay("xml")
+    assert held.job.progress.bytes_in == 10
+
+
+def test_no_secret_reaches_the_error_of_a_fetch(journal: Journal) -> None:
+    journal.enqueue(delivery())
+    held = claimed(journal)
+    token = held.open_relay("xml")
+    journal.relay_ended(token, 1, error="https://x.example/a?X-Amz-Signature=0123456789abcdef")
+    error = held.relay_outcome().error
+    assert error is not None
+    assert "https://x.example/a" in error
+    assert "0123456789abcdef" not in error
+
+
 def test_a_new_token_voids_the_old_one(journal: Journal) -> None:
     journal.enqueue(delivery())
     held = claimed(journal)
