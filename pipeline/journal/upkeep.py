@@ -100,11 +100,13 @@ def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
         return "its credentials are gone"
     same = (jobs.c.object_id == row.object_id) & (jobs.c.hook_id == row.hook_id)
     # Neither ordered nor compared by the database, which might read the whole table for that.
-    rivals = connection.execute(select(jobs.c.id, jobs.c.state).where(same)).all()
-    newest_id, state = max(tuple(rival) for rival in rivals)
-    if newest_id == row.id:
+    found = connection.execute(select(jobs.c.id, jobs.c.state, jobs.c.ended_at).where(same))
+    # One that has not ended is newer too, whatever a clock that went back has made of its id.
+    newer = [(job.id, job.state) for job in found if job.id > row.id or job.ended_at is None]
+    if not newer:
         return None
-    return f"job {newest_id} of the same object is newer; it is {state}"
+    job_id, state = max(newer)
+    return f"job {job_id} of the same object is newer; it is {state}"
 
 
 def named_lease(connection: Connection, name: str, holder: str, now: float, until: float) -> bool:

@@ -95,6 +95,18 @@ def test_a_job_is_not_put_back_behind_a_newer_one_that_has_ended(
     assert journal.job(old.job_id).state == State.FAILED
 
 
+def test_a_job_is_not_put_back_beside_a_newer_one_though_the_clock_went_back(
+    journal: Journal, clock: Clock
+) -> None:
+    old = journal.enqueue(delivery())
+    assert fail(claimed(journal))
+    clock.now -= 600
+    newer = journal.enqueue(delivery())
+    assert newer.job_id < old.job_id
+    why = f"job {newer.job_id} of the same object is newer; it is queued"
+    assert journal.put_back() == [(old.job_id, why)]
+
+
 def test_newer_jobs_of_other_hooks_and_objects_do_not_keep_one_from_being_put_back(
     journal: Journal, clock: Clock
 ) -> None:
