@@ -76,6 +76,7 @@ class Lives(RuleBasedStateMachine):
         self.jobs: set[str] = set()
         self.moment = 0
         self.contents: set[tuple[str, str, str]] = set()
+        self.unverified: dict[str, Hook] = {}
         self.delivered: dict[tuple[str, str], int] = {}
         self.called_back: dict[tuple[str, str], int] = {}
 
@@ -99,6 +100,32 @@ class Lives(RuleBasedStateMachine):
         hook = delivery(number, hook_id=hook_id, content_len=length)
         outcome = Outcome(IGNORED, "no content yet") if answer_only else None
         self._deliver(self.journals[host], hook, outcome)
+
+    @rule(host=hosts, number=objects, hook_id=hooks, content=st.integers(1, 2))
+    def deliver_before_arunas_key_is_known(
+        self, host: int, number: int, hook_id: str, content: int
+    ) -> None:
+        self.clock.now += _TICK
+        hook = delivery(number, hook_id=hook_id, content_len=content)
+        receipt = self.journals[host].enqueue_unverified(hook)
+        self.jobs.add(receipt.job_id)
+        self.unverified[receipt.job_id] = hook
+
+    @precondition(lambda self: self.unverified)
+    @rule(host=hosts, which=some, genuine=st.booleans())
+    def judge(self, host: int, which: int, *, genuine: bool) -> None:
+        delivery_id = list(self.unverified)[which % len(self.unverified)]
+        hook = self.unverified.pop(delivery_id)
+        if not genuine:
+            assert self.journals[host].refuse(delivery_id, Outcome("invalid_secret"))
+            return
+        receipt = self.journals[host].admit(delivery_id)
+        assert receipt is not None
+        if receipt.duplicate:  # by an older job, or a newer one
+            self.jobs.discard(delivery_id)
+            self.jobs.add(receipt.job_id)
+        else:
+            self._expects_a_callback(hook)
 
     @rule(host=hosts, after=st.sampled_from([0.0, LEASE]))
     def claim(self, host: int, after: float) -> None:
@@ -172,6 +199,8 @@ class Lives(RuleBasedStateMachine):
     def teardown(self) -> None:
         """All hosts crash, one comes back: it finishes what there is in a few rounds."""
         self.holders.clear()
+        while self.unverified:
+            self.judge(0, 0, genuine=True)
         for _ in range(8):
             self.clock.now += DAY
             self.journals[0].housekeeping()
@@ -188,11 +217,14 @@ class Lives(RuleBasedStateMachine):
 
     def _deliver(self, journal: Journal, hook: Hook, outcome: Outcome | None) -> None:
         self.clock.now += _TICK
+        self._expects_a_callback(hook, to_work_on=outcome is None)
+        self.jobs.add(journal.enqueue(hook, outcome=outcome).job_id)
+
+    def _expects_a_callback(self, hook: Hook, *, to_work_on: bool = True) -> None:
         self.moment += 1
         self.delivered[hook.object.id, hook.hook_id] = self.moment
-        if outcome is None:
+        if to_work_on:
             self.contents.add((hook.object.id, hook.hook_id, fingerprint(hook.object)))
-        self.jobs.add(journal.enqueue(hook, outcome=outcome).job_id)
 
     def _go_on(self, holder: Holder, outcome: Outcome) -> None:
         """One stage of a job's life."""
@@ -250,6 +282,7 @@ def _ended(held: HeldJob) -> bool:
 def _empty(connection: Connection) -> None:
     connection.execute(delete(schema.jobs))
     connection.execute(delete(schema.attempts))
+    connection.execute(delete(schema.unverified))
 
 
 def test_no_job_is_lost_shared_or_stuck(open_journal: OpenJournal, clock: Clock) -> None:
