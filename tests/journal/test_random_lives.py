@@ -173,10 +173,12 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.holders)
     @rule(host=hosts)
     def renew(self, host: int) -> None:
-        mine = [holder for holder in self.holders if holder.journal is self.journals[host]]
-        renewed = self.journals[host].renew([holder.held for holder in mine], LEASE)
-        for holder in mine:
-            if holder.held.job.id in renewed:
+        journal = self.journals[host]
+        # As the pool does: of a job that it lost and claimed again, the newest lease alone.
+        mine = {holder.held.job.id: holder for holder in self.holders if holder.journal is journal}
+        renewed = journal.renew([holder.held for holder in mine.values()], LEASE)
+        for job_id, holder in mine.items():
+            if job_id in renewed:
                 holder.until = self.clock.now + LEASE
             else:
                 self._let_go(holder)
