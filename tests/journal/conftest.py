@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from pipeline.journal import Journal
 from tests.databases import DATABASES, database
 from tests.journal.deliveries import Clock
+from tests.journal.line import Line
 
 OpenJournal = Callable[..., Journal]
 
@@ -53,3 +57,28 @@ def open_journal(url: str, clock: Clock) -> Iterator[OpenJournal]:
 def journal(open_journal: OpenJournal) -> Journal:
     """An empty journal."""
     return open_journal()
+
+
+@pytest.fixture
+def line(postgresql_url: str) -> Iterator[Line]:
+    """The way to PostgreSQL."""
+    line = Line(postgresql_url)
+    with closing(line):
+        yield line
+
+
+@pytest.fixture
+def held_up(journal: Journal) -> Iterator[threading.Event]:
+    """The writing thread is busy until the event is set."""
+    go_on, busy = threading.Event(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        busy.set()
+        go_on.wait(10)
+
+    thread = threading.Thread(target=journal._storage.write, args=(wait,))
+    thread.start()
+    busy.wait(10)
+    yield go_on
+    go_on.set()
+    thread.join()

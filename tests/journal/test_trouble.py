@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import resource
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from pipeline.journal import Journal, JournalUnavailable, State
 from tests.journal.deliveries import Clock, delivery
+from tests.journal.line import Line
 
 
 @contextmanager
@@ -55,82 +53,8 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Journal(f"sqlite:///{tmp_path}/journal.db").open()
 
 
-class Line:
-    """The way to a server, on a port of its own, which can be cut and mended."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._serve()
-
-    def cut(self) -> None:
-        """Nobody gets through, nor is connected any more."""
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
-        self._listener.close()
-        for end in self._open:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._open.clear()
-        for thread in self._threads:
-            thread.join()
-        self._threads.clear()
-
-    def close(self) -> None:
-        """As ``cut``, if it is not cut already."""
-        if self._threads:
-            self.cut()
-
-    def mend(self) -> None:
-        """All is as before."""
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self._serve()
-
-    def _serve(self) -> None:
-        listener = self._listener
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    client, _ = listener.accept()
-                    server = socket.create_connection(self._server)
-                    self._open += [client, server]
-                    self._start(_pump, client, server)
-                    self._start(_pump, server, client)
-
-        self._start(accept)
-
-    def _start(self, target: object, *args: object) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while block := source.recv(65536):
-            target.sendall(block)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def line(postgresql_url: str) -> Iterator[Line]:
-    """The way to PostgreSQL."""
-    url = make_url(postgresql_url)
-    line = Line(url.host or "127.0.0.1", url.port or 5432)
-    with closing(line):
-        yield line
-
-
-def test_a_journal_recovers_when_postgresql_comes_back(
-    postgresql_url: str, line: Line, clock: Clock
-) -> None:
-    url = make_url(postgresql_url).set(host="127.0.0.1", port=line.port)
-    journal = Journal(url.render_as_string(hide_password=False), clock=clock)
+def test_a_journal_recovers_when_postgresql_comes_back(line: Line, clock: Clock) -> None:
+    journal = Journal(line.url, clock=clock)
     journal.open()
     with closing(journal):
         journal.enqueue(delivery(0))
@@ -145,11 +69,10 @@ def test_a_journal_recovers_when_postgresql_comes_back(
 
 
 def test_a_journal_that_starts_without_postgresql_begins_when_it_comes(
-    postgresql_url: str, line: Line, clock: Clock
+    line: Line, clock: Clock
 ) -> None:
-    url = make_url(postgresql_url).set(host="127.0.0.1", port=line.port)
     line.cut()
-    journal = Journal(url.render_as_string(hide_password=False), clock=clock)
+    journal = Journal(line.url, clock=clock)
     journal.open()
     with closing(journal):
         for ask in (journal.probe, journal.counts):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -14,23 +13,6 @@ from sqlalchemy import Connection, event, text
 from pipeline.journal import Journal, JournalUnavailable, State
 from pipeline.journal import writer as writer_module
 from tests.journal.deliveries import delivery
-
-
-@pytest.fixture
-def held_up(journal: Journal) -> Iterator[threading.Event]:
-    """The writing thread is busy until the event is set."""
-    go_on, busy = threading.Event(), threading.Event()
-
-    def wait(_: Connection) -> None:
-        busy.set()
-        go_on.wait(10)
-
-    thread = threading.Thread(target=journal._storage.write, args=(wait,))
-    thread.start()
-    busy.wait(10)
-    yield go_on
-    go_on.set()
-    thread.join()
 
 
 @pytest.fixture
