@@ -78,7 +78,8 @@ def enqueue(connection: Connection, arrivals: Sequence[Row]) -> list[Receipt]:
 
 def keep_unverified(connection: Connection, arrivals: Sequence[Row]) -> list[Receipt]:
     """Keep deliveries whose secret is still to be checked: they change nothing of any job."""
-    connection.execute(insert(unverified), list(arrivals))
+    # One whose first commit was in doubt may be there already.
+    connection.execute(_KEEP[connection.dialect.name], list(arrivals))
     return [Receipt(row["id"], duplicate=False) for row in arrivals]
 
 
@@ -200,6 +201,10 @@ def _upsert_statement(
     ).returning(jobs.c.id, jobs.c.object_id, jobs.c.hook_id)
 
 
+_KEEP = {
+    "sqlite": sqlite.insert(unverified).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(unverified).on_conflict_do_nothing(),
+}
 _UPSERT = {
     "sqlite": _upsert_statement(sqlite.Insert),
     "postgresql": _upsert_statement(postgresql.Insert),

@@ -95,6 +95,7 @@ class Writer:
         self._gathered: list[_Waiting] = []
         self._crowded = False
         self._committing = False
+        self._in_doubt = False
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="journal-writer", daemon=True)
 
@@ -163,6 +164,7 @@ class Writer:
             batch = [item for item in self._gathered if _is_awaited(item)]
             self._crowded = len(batch) > _CROWD
             if batch:
+                self._in_doubt = False
                 self._write(batch)
 
     def _others(self) -> Iterator[_Waiting]:
@@ -188,19 +190,20 @@ class Writer:
         if error is None:
             return None
         if len(batch) == 1 or is_outage(error):
-            _refuse(batch, error, in_doubt=self._committing and is_disconnect(error))
+            _refuse(batch, error, in_doubt=self._in_doubt)
             return error
         for index, item in enumerate(batch):
             error = self._write([item])
             if error is not None and is_outage(error):
-                _refuse(batch[index + 1 :], error)
+                _refuse(batch[index + 1 :], error, in_doubt=self._in_doubt)
                 return error
         return None
 
     def _commit(self, batch: Sequence[_Waiting]) -> Exception | None:
         """Run and commit ``batch``, then answer; or roll back and return what was wrong.
 
-        A connection that has died (PostgreSQL was restarted, a session ended) is replaced once.
+        A connection that has died (PostgreSQL was restarted, a session ended) is replaced once. If
+        it died while it committed, the batch is in doubt until a later try succeeds.
         """
         reconnected = False
         for _ in range(_TRIES):
@@ -208,6 +211,7 @@ class Writer:
                 answers = self._transact(batch)
             except Exception as error:  # noqa: BLE001 - whoever asked for the write gets it
                 failure = error
+                self._in_doubt |= self._committing and is_disconnect(failure)
                 self._let_go()
             else:
                 for item, answer in answers:
