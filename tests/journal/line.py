@@ -1,4 +1,4 @@
-"""The way to PostgreSQL, which the tests can cut."""
+"""The way to PostgreSQL, which the tests can cut, and sessions of it, which they can end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 import threading
 from contextlib import suppress
 
+import psycopg
 from sqlalchemy import make_url
 
 
@@ -67,6 +68,13 @@ class Line:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
         thread.start()
+
+
+def terminate(url: str, *sessions: int) -> None:
+    """End these sessions of PostgreSQL, as a restart or an administrator does."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for session in sessions:
+            connection.execute("SELECT pg_terminate_backend(%s, 10000)", [session])
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

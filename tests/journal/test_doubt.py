@@ -15,7 +15,7 @@ from pipeline.aruna.hook import Hook
 from pipeline.journal import Journal, JournalUnavailable, Receipt
 from pipeline.journal import writer as writer_module
 from tests.journal.deliveries import Clock, delivery
-from tests.journal.line import Line
+from tests.journal.line import Line, terminate
 
 Enqueue = Callable[[Journal, Hook], Receipt]
 
@@ -164,9 +164,3 @@ def commit_unseen(driver: psycopg.Connection[Any]) -> None:
     """What was written is committed, and a transaction open as if it were not."""
     driver.commit()
     driver.execute("SELECT 1")
-
-
-def terminate(url: str, pid: int) -> None:
-    """End that one session of PostgreSQL, as a restart or an administrator does."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])

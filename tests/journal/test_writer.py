@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import OperationalError
 
 from pipeline.journal import Journal, JournalUnavailable, State
 from pipeline.journal import writer as writer_module
@@ -127,6 +131,28 @@ def test_of_a_batch_only_the_write_that_is_wrong_fails(
     assert (journal.noted("right"), journal.noted("wrong")) == ("1", None)
 
 
+def test_each_who_is_refused_gets_an_exception_of_its_own(
+    journal: Journal, held_up: threading.Event
+) -> None:
+    def away(_: Connection) -> None:
+        raise OperationalError("COMMIT", None, Exception("away"))
+
+    writing = journal._storage._database.writing
+    with ThreadPoolExecutor(3) as threads:
+        futures = [threads.submit(journal.enqueue, delivery(number)) for number in range(3)]
+        while not _all_waiting(journal, 3):
+            pass
+        event.listen(writing, "commit", away)
+        held_up.set()
+        errors = [future.exception() for future in futures]
+        event.remove(writing, "commit", away)
+    assert [type(error) for error in errors] == [JournalUnavailable] * 3
+    assert len({id(error) for error in errors}) == 3
+    ids = {error.job_id for error in errors if isinstance(error, JournalUnavailable)}
+    assert len(ids) == 3
+    assert "" not in ids
+
+
 def test_a_mistake_of_ours_is_told_to_its_maker_and_stops_nobody_else(journal: Journal) -> None:
     def mistaken(_: Connection) -> None:
         raise ZeroDivisionError
@@ -134,6 +160,48 @@ def test_a_mistake_of_ours_is_told_to_its_maker_and_stops_nobody_else(journal: J
     with pytest.raises(ZeroDivisionError):
         journal._storage.write(mistaken)
     journal.probe()
+
+
+def test_a_file_system_that_gives_no_locks_refuses_writes_and_stops_nobody_for_good(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    journal = Journal(sqlite_url)
+    journal.open()
+    with closing(journal):
+        journal.probe()
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+        for _ in range(3):
+            with pytest.raises(JournalUnavailable, match="OSError"):
+                journal.enqueue(delivery())
+        assert journal.is_alive
+        monkeypatch.undo()
+        assert not journal.enqueue(delivery()).duplicate
+
+
+def test_a_file_system_that_gives_no_locks_is_asked_for_a_checkpoint_now_and_then_only(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    enough = threading.Event()
+
+    def no_locks_for_the_writer(*_: int) -> None:
+        if threading.current_thread().name != "journal-writer":
+            return
+        asked.append(time.monotonic())
+        if len(asked) == 3:
+            enough.set()
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(writer_module, "_CHECKPOINT_PAUSE", 0.3)
+    monkeypatch.setattr(fcntl, "flock", no_locks_for_the_writer)
+    journal = Journal(sqlite_url)
+    journal.open()
+    with closing(journal):
+        assert enough.wait(10)
+    assert asked[2] - asked[0] >= 0.6
 
 
 def test_nobody_waits_for_ever(
