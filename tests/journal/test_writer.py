@@ -134,18 +134,22 @@ def test_of_a_batch_only_the_write_that_is_wrong_fails(
 def test_each_who_is_refused_gets_an_exception_of_its_own(
     journal: Journal, held_up: threading.Event
 ) -> None:
-    def away(_: Connection) -> None:
-        raise OperationalError("COMMIT", None, Exception("away"))
+    commits: list[Connection] = []
+
+    def away_after_the_first(connection: Connection) -> None:
+        commits.append(connection)
+        if len(commits) > 1:
+            raise OperationalError("COMMIT", None, Exception("away"))
 
     writing = journal._storage._database.writing
     with ThreadPoolExecutor(3) as threads:
         futures = [threads.submit(journal.enqueue, delivery(number)) for number in range(3)]
         while not _all_waiting(journal, 3):
             pass
-        event.listen(writing, "commit", away)
+        event.listen(writing, "commit", away_after_the_first)
         held_up.set()
         errors = [future.exception() for future in futures]
-        event.remove(writing, "commit", away)
+        event.remove(writing, "commit", away_after_the_first)
     assert [type(error) for error in errors] == [JournalUnavailable] * 3
     assert len({id(error) for error in errors}) == 3
     ids = {error.job_id for error in errors if isinstance(error, JournalUnavailable)}
