@@ -262,7 +262,7 @@ class Writer:
         try:
             with self._database.turn():
                 done = self._database.empty_log()
-        except SQLAlchemyError:
+        except (SQLAlchemyError, OSError):
             done = False
         self._checkpointed_at = time.monotonic()
         self._checkpoint_at = None if done else self._checkpointed_at + _CHECKPOINT_PAUSE
