@@ -1,15 +1,12 @@
-"""What a callback changes on the source, and what an attempt's failure leads to."""
+"""What a callback changes on the source."""
 
 from __future__ import annotations
-
-import random
 
 import pytest
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.objects import label
 from pipeline.jobs.callback import labels_for
-from pipeline.jobs.runner import BACKOFF_MOST, backoff
 from pipeline.journal import IGNORED, Outcome
 
 
@@ -19,6 +16,7 @@ def a_source(*labels: models_pb2.KeyValue) -> models_pb2.Object:
 
 SUCCESS = Outcome(None)
 FAILURE = Outcome("invalid_input", "not ABCD")
+DONE, ERROR = label("PROCESSING_STATUS", "success"), label("ERROR", "invalid_input: not ABCD")
 
 
 def test_success_is_one_label() -> None:
@@ -79,11 +77,27 @@ def test_no_secret_reaches_a_label() -> None:
     assert "0123456789abcdef" not in error.value
 
 
-@pytest.mark.parametrize("attempts", [1, 2, 5, 10, 1000])
-def test_the_backoff_grows_with_full_jitter_up_to_its_most(attempts: int) -> None:
-    chance = random.Random(1)
-    seconds = [backoff(attempts, BACKOFF_MOST, chance) for _ in range(200)]
+@pytest.mark.parametrize(
+    ("outcome", "held", "told", "add", "remove"),
+    [
+        # A job that was put back: the delivery does not show what its first end has told.
+        (SUCCESS, [], FAILURE, [DONE], [ERROR]),
+        (FAILURE, [], SUCCESS, [ERROR], [DONE]),
+        (SUCCESS, [], SUCCESS, [], []),
+        (FAILURE, [], FAILURE, [], []),
+        (FAILURE, [], Outcome("timeout", "x"), [ERROR], [label("ERROR", "timeout: x")]),
+        # What the delivery shows goes first: one removal is all there is.
+        (SUCCESS, [label("ERROR", "timeout: x")], FAILURE, [DONE], [label("ERROR", "timeout: x")]),
+        (SUCCESS, [], Outcome(IGNORED, "a result"), [DONE], []),
+    ],
+)
+def test_what_aruna_was_told_since_the_delivery_counts_as_held(
+    outcome: Outcome,
+    held: list[models_pb2.KeyValue],
+    told: Outcome,
+    add: list[models_pb2.KeyValue],
+    remove: list[models_pb2.KeyValue],
+) -> None:
+    labels = labels_for(outcome, a_source(*held), told)
 
-    most = min(BACKOFF_MOST, 5.0 * 2 ** min(attempts, 30))
-    assert 0 <= min(seconds) < most / 10
-    assert most * 0.9 < max(seconds) <= most
+    assert (labels.add, labels.remove) == (add, remove)
