@@ -110,6 +110,11 @@ def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
     return newer and f"job {newer.id} of the same object is newer; it is {newer.state}"
 
 
+def forget_leases(connection: Connection, now: float) -> None:
+    """Delete named leases that were over a day ago: each parent of a result has one."""
+    connection.execute(delete(leases).where(leases.c.until < now - LONGEST_WAIT))
+
+
 def named_lease(connection: Connection, name: str, holder: str, now: float, until: float) -> bool:
     """Take or prolong a lease of the whole installation; whether ``holder`` has it now."""
     statement = _INSERT[connection.dialect.name](leases)
@@ -119,6 +124,12 @@ def named_lease(connection: Connection, name: str, holder: str, now: float, unti
         index_elements=[leases.c.name], set_={"holder": holder, "until": until}, where=free
     )
     return connection.execute(taken.returning(leases.c.name)).first() is not None
+
+
+def end_lease(connection: Connection, name: str, holder: str, now: float) -> None:
+    """End a lease of the whole installation, if ``holder`` still has it."""
+    mine = (leases.c.name == name) & (leases.c.holder == holder)
+    connection.execute(update(leases).where(mine).values(until=now))
 
 
 def note(connection: Connection, name: str, value: str) -> None:
