@@ -46,7 +46,7 @@ class Creations:
             try:
                 yield
             finally:
-                self._journal.named_lease(name, self._holder, 0)
+                self._journal.end_lease(name, self._holder)
         finally:
             lock.release()
 

@@ -206,6 +206,7 @@ class Journal:
         """Forget old jobs, and mend times that only a wrong clock can have given."""
         now = self._storage.now()
         self._storage.write(lambda c: upkeep.mend_times(c, now))
+        self._storage.write(lambda c: upkeep.forget_leases(c, now))
         while self._storage.write(lambda c: upkeep.purge(c, now - self._retention)):
             pass
 
@@ -227,6 +228,11 @@ class Journal:
         return self._storage.write(
             lambda c: upkeep.named_lease(c, name, holder, now, now + seconds)
         )
+
+    def end_lease(self, name: str, holder: str) -> None:
+        """End a lease of the whole installation, if ``holder`` still has it."""
+        now = self._storage.now()
+        self._storage.write(lambda c: upkeep.end_lease(c, name, holder, now))
 
     def note(self, name: str, value: str) -> None:
         """Keep a value under a name, for all processes and hosts."""

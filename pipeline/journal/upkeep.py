@@ -109,6 +109,11 @@ def _why_not(connection: Connection, row: AnyRow, now: float) -> str | None:
     return f"job {job_id} of the same object is newer; it is {state}"
 
 
+def forget_leases(connection: Connection, now: float) -> None:
+    """Delete named leases that were over a day ago: each parent of a result has one."""
+    connection.execute(delete(leases).where(leases.c.until < now - LONGEST_WAIT))
+
+
 def named_lease(connection: Connection, name: str, holder: str, now: float, until: float) -> bool:
     """Take or prolong a lease of the whole installation; whether ``holder`` has it now.
 
@@ -122,6 +127,12 @@ def named_lease(connection: Connection, name: str, holder: str, now: float, unti
         index_elements=[leases.c.name], set_={"holder": holder, "until": until}, where=free
     )
     return connection.execute(taken.returning(leases.c.name)).first() is not None
+
+
+def end_lease(connection: Connection, name: str, holder: str, now: float) -> None:
+    """End a lease of the whole installation, if ``holder`` still has it."""
+    mine = (leases.c.name == name) & (leases.c.holder == holder)
+    connection.execute(update(leases).where(mine).values(until=now))
 
 
 def note(connection: Connection, name: str, value: str) -> None:

@@ -89,7 +89,7 @@ class RunLease:
 
     def give_up(self) -> None:
         """Let another run begin at once."""
-        self._journal.named_lease(_LEASE_NAME, own_name(), 0)
+        self._journal.end_lease(_LEASE_NAME, own_name())
 
 
 def why_refused(refusal: ArunaRefused) -> str:
