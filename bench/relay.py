@@ -100,12 +100,11 @@ def service(directory: Path, origin_port: int) -> Iterator[Callable[[], str]]:
     (directory / "state").mkdir(parents=True, mode=0o700)
     with running(directory, settings, start=False) as it, it.journal() as journal:
         journal.enqueue(parse_hook(as_bytes(delivery)))
-        job = journal.claim("bench", 1, _HELD)[0]
-        lease = job.lease or ""
+        (held,) = journal.claim("bench", 1, _HELD)
         it.start()
 
         def url() -> str:
-            return f"{it.url}/relay/{journal.open_relay(job.id, lease, Kind.XML)}/plants.xml"
+            return f"{it.url}/relay/{held.open_relay(Kind.XML)}/plants.xml"
 
         yield url
 

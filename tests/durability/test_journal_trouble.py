@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from sandbox import Sandbox
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
 from tests.durability.conftest import Starter
 from tests.durability.kept import assert_done_once, eventually, wait_for_the_end
-from tests.journal.test_trouble import Line
+from tests.journal.line import Line
 from tests.running import Running
 from tests.whole import Whole
 
@@ -39,17 +38,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def line(postgresql_url: str) -> Iterator[Line]:
     """The way to PostgreSQL, which can be cut and mended."""
-    url = make_url(postgresql_url)
-    line = Line(url.host or "127.0.0.1", url.port or 5432)
+    line = Line(postgresql_url)
     yield line
     line.cut()
-
-
-@pytest.fixture
-def url_of_line(line: Line, postgresql_url: str) -> str:
-    """PostgreSQL as it is reached over the line."""
-    url = make_url(postgresql_url).set(host="127.0.0.1", port=line.port)
-    return url.render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -102,9 +93,9 @@ def test_a_full_disk_is_told_and_passes(
 
 
 def test_a_postgresql_that_is_gone_is_told_and_passes(
-    sandbox: Sandbox, start_service: Starter, line: Line, url_of_line: str
+    sandbox: Sandbox, start_service: Starter, line: Line
 ) -> None:
-    whole = Whole.of(sandbox, start_service(JOURNAL_URL=url_of_line))
+    whole = Whole.of(sandbox, start_service(JOURNAL_URL=line.url))
     assert_well(whole, "before.xml")
     line.cut()
     assert_refused_and_told(whole, "meanwhile.xml")
@@ -113,19 +104,19 @@ def test_a_postgresql_that_is_gone_is_told_and_passes(
 
 
 def test_a_service_that_starts_before_its_postgresql_takes_hooks_once_that_is_there(
-    sandbox: Sandbox, start_service: Starter, line: Line, url_of_line: str
+    sandbox: Sandbox, start_service: Starter, line: Line
 ) -> None:
     line.cut()
-    whole = Whole.of(sandbox, start_service(JOURNAL_URL=url_of_line))
+    whole = Whole.of(sandbox, start_service(JOURNAL_URL=line.url))
     assert_refused_and_told(whole, "before.xml")
     line.mend()
     assert_well(whole, "after.xml")
 
 
 def test_a_job_under_way_outlives_its_journals_absence(
-    sandbox: Sandbox, start_impatient: Starter, line: Line, url_of_line: str
+    sandbox: Sandbox, start_impatient: Starter, line: Line
 ) -> None:
-    whole = Whole.of(sandbox, start_impatient(JOURNAL_URL=url_of_line))
+    whole = Whole.of(sandbox, start_impatient(JOURNAL_URL=line.url))
     held = Arrest(sandbox, "gfbio.result")
     source = whole.upload("plants.xml", SAMPLE)
     held.wait()

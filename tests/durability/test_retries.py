@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from pipeline.jobs.job import MOST_LOST
+from pipeline.jobs.decision import MAX_LOST
 from pipeline.journal import State
 from sandbox import Sandbox
 from tests.conftest import SAMPLE
@@ -92,7 +92,7 @@ def test_a_job_that_kills_its_process_again_and_again_ends_with_an_error_label(
     with whole.service.journal() as journal:
         for holder in journal.holders():
             journal.expire(holder)
-        for _ in range(MOST_LOST):
+        for _ in range(MAX_LOST):
             journal.claim("a process that dies at once", 1, 0.0)
     held.let_go()
     whole.service.start()

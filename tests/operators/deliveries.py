@@ -11,7 +11,7 @@ from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.hook import Credentials, Hook
 from pipeline.errors import Code
-from pipeline.journal import Job, Journal, Outcome, Progress, State
+from pipeline.journal import HeldJob, Journal, Outcome, State
 
 #: 24 November 2026, 13:00 UTC.
 NOON = 1795525200.0
@@ -72,52 +72,50 @@ def token(expires: float) -> str:
     return f"eyJhbGciOiJFZERTQSJ9.{claims.decode().rstrip('=')}.{MARKED['token']}"
 
 
-def claimed(journal: Journal, hook: Hook) -> Job:
+def claimed(journal: Journal, hook: Hook) -> HeldJob:
     """A delivery that came and is worked on now."""
     job_id = journal.enqueue(hook).job_id
-    (job,) = [job for job in journal.claim("a worker", 100, 60) if job.id == job_id]
-    return job
-
-
-def held(job: Job) -> tuple[str, str]:
-    """A job's id and the lease it is held by."""
-    assert job.lease is not None
-    return job.id, job.lease
+    (held,) = [held for held in journal.claim("a worker", 100, 60) if held.job.id == job_id]
+    return held
 
 
 def succeeded(journal: Journal, hook: Hook, clock: Clock, *, took: float, written: int) -> str:
     """A job that went well and took so many seconds; its id."""
-    job = claimed(journal, hook)
-    length = hook.object.content_len
-    journal.renew({job.id: (held(job)[1], Progress("upload", length, written))}, 60)
-    journal.note_result(*held(job), f"{hook.object.id[:-3]}RES", f"{hook.object.name[:-4]}.json")
+    held = claimed(journal, hook)
+    held.meter.stage, held.meter.bytes_in, held.meter.bytes_out = (
+        "upload",
+        hook.object.content_len,
+        written,
+    )
+    held.note_result(f"{hook.object.id[:-3]}RES", f"{hook.object.name[:-4]}.json")
     clock.now += took
-    journal.worked(*held(job), Outcome(None))
-    journal.ended(*held(job), state=State.SUCCEEDED, outcome=Outcome(None), deliveries=1)
-    return job.id
+    held.worked(Outcome(None))
+    held.end(State.SUCCEEDED, Outcome(None))
+    return held.job.id
 
 
 def failed(journal: Journal, hook: Hook, code: Code, message: str) -> str:
     """A job that failed for good; its id."""
-    job = claimed(journal, hook)
+    held = claimed(journal, hook)
     outcome = Outcome(code, message)
-    journal.worked(*held(job), outcome)
-    journal.ended(*held(job), state=State.FAILED, outcome=outcome, deliveries=1)
-    return job.id
+    held.worked(outcome)
+    held.end(State.FAILED, outcome)
+    return held.job.id
 
 
-def waiting(journal: Journal, hook: Hook, code: Code, message: str, *, at: float) -> str:
-    """A job whose first attempt failed and whose next one is due ``at``; its id."""
-    job = claimed(journal, hook)
-    journal.retry(*held(job), at=at, code=code, message=message)
-    return job.id
+def waiting(journal: Journal, hook: Hook, code: Code, message: str, *, seconds: float) -> str:
+    """A job whose first attempt failed and whose next one is due in so many seconds; its id."""
+    held = claimed(journal, hook)
+    held.retry(seconds=seconds, error=Outcome(code, message))
+    return held.job.id
 
 
 def running(journal: Journal, hook: Hook, stage: str, done: int, written: int) -> str:
     """A job that is in that stage with so many bytes read and written; its id."""
-    job = claimed(journal, hook)
-    journal.renew({job.id: (held(job)[1], Progress(stage, done, written))}, 3600)
-    return job.id
+    held = claimed(journal, hook)
+    held.meter.stage, held.meter.bytes_in, held.meter.bytes_out = stage, done, written
+    journal.renew([held], 3600)
+    return held.job.id
 
 
 def busy_day(journal: Journal, clock: Clock) -> dict[str, str]:
@@ -153,7 +151,7 @@ def busy_day(journal: Journal, clock: Clock) -> dict[str, str]:
         delivery("Lichenes.xml"),
         Code.UPLOAD_FAILED,
         "the data proxy answered 503 to a part",
-        at=NOON + 18,
+        seconds=95 + 18,
     )
     clock.now = NOON - 41
     ids["running"] = running(

@@ -8,15 +8,18 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
 
+from pipeline.journal import Job, Journal, Step
 from pipeline.telemetry import logs
 from pipeline.telemetry.redaction import MASK
 
-from .deliveries import LEAK, MARKED, delivery
+from .deliveries import LEAK, MARKED, claimed, delivery
 from .errors import ERRORS, quoting_aruna, refusing_s3
 
 log = structlog.get_logger("pipeline.test")
@@ -51,6 +54,15 @@ def aruna() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def a_job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A job whose first attempt is under way."""
+    journal = Journal(f"sqlite:///{tmp_path_factory.mktemp('logs')}/journal.db")
+    journal.open()
+    with closing(journal):
+        return claimed(journal, delivery()).job
+
+
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
@@ -62,10 +74,11 @@ def test_no_error_of_any_library_shows_a_secret_even_at_debug(
     form: str,
     s3: str,
     aruna: str,
+    a_job: Job,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("debug", form)
-    with logs.job_context(delivery(), job_id="1m86t7a2rsetn7et", attempt=1):
+    with logs.job_context(a_job):
         try:
             fail(s3, aruna)
         except Exception as error:
@@ -78,9 +91,11 @@ def test_no_error_of_any_library_shows_a_secret_even_at_debug(
     assert LEAK not in said.lower()
 
 
-def test_a_line_is_one_json_object_that_names_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_one_json_object_that_names_the_job(
+    a_job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs.configure("info", "json")
-    with logs.job_context(delivery(), job_id="1m86t7a2rsetn7et", attempt=2):
+    with logs.job_context(replace(a_job, attempt=1)):
         log.info("job.created", stage="create", duration=0.25)
     log.info("after")
     of_job, after = lines(capsys)
@@ -92,7 +107,7 @@ def test_a_line_is_one_json_object_that_names_the_job(capsys: pytest.CaptureFixt
         "logger": "pipeline.test",
         "stage": "create",
         "duration": 0.25,
-        "job_id": "1m86t7a2rsetn7et",
+        "job_id": a_job.id,
         "hook_id": delivery().hook_id,
         "object_id": delivery().object.id,
         "attempt": 2,
@@ -100,16 +115,28 @@ def test_a_line_is_one_json_object_that_names_the_job(capsys: pytest.CaptureFixt
     assert "job_id" not in after
 
 
-def test_a_failed_job_is_an_error_and_one_that_succeeded_is_not(
+def test_a_failed_job_is_an_error_unless_its_source_is_at_fault(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("info", "json")
     logs.job_ended(log, "succeeded", bytes_in=1)
     logs.job_ended(log, "failed", code="timeout")
+    logs.job_ended(log, "failed", code="invalid_input")
     assert [(line["event"], line["level"]) for line in lines(capsys)] == [
         ("job.succeeded", "info"),
         ("job.failed", "error"),
+        ("job.failed", "warning"),
     ]
+
+
+def test_the_number_of_an_attempt_is_that_of_the_work_which_a_callback_tells_of(
+    a_job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("info", "json")
+    for job in (a_job, replace(a_job, attempt=1, step=Step.CALLBACK)):
+        with logs.job_context(job):
+            log.info("said")
+    assert [line["attempt"] for line in lines(capsys)] == [1, 1]
 
 
 def test_what_is_below_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:

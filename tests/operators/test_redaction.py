@@ -88,6 +88,6 @@ def test_too_short_a_value_does_not_blank_out_whole_lines() -> None:
 def test_all_that_a_delivery_lends_is_hidden() -> None:
     hook = delivery()
     lent = [hook.credentials.token, *(MARKED[name] for name in MARKED if name != "token")]
-    with hiding(redaction.secrets_of_hook(hook)):
+    with hiding(redaction.secrets_of_credentials(hook.credentials)):
         for value in lent:
             assert redact(f"<{value}>") == f"<{MASK}>"

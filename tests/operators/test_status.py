@@ -81,7 +81,7 @@ def test_yesterdays_failures_are_listed_but_no_reason_to_worry(
 
 def test_a_queue_that_does_not_move_is_worth_a_look(journal: Journal, clock: Clock) -> None:
     clock.now = NOON - 900
-    waiting(journal, delivery(), Code.GFBIO_UNAVAILABLE, "GFBio answered 503", at=NOON + 60)
+    waiting(journal, delivery(), Code.GFBIO_UNAVAILABLE, "GFBio answered 503", seconds=960)
     clock.now = NOON
     assert "A job has been waiting for 15 min" in words(status_page(journal, now=NOON))
 

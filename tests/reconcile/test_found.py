@@ -160,11 +160,9 @@ def test_a_job_that_is_at_work_is_not_disturbed(office: Office) -> None:
 def succeeded(journal: Journal, hook: Hook) -> None:
     """A job of that delivery that has succeeded."""
     job_id = journal.enqueue(hook).job_id
-    (job,) = journal.claim("host", 1, 60)
-    assert job.id == job_id
-    journal.ended(
-        job.id, job.lease or "", state=State.SUCCEEDED, outcome=Outcome(None), deliveries=1
-    )
+    (held,) = journal.claim("host", 1, 60)
+    assert held.job.id == job_id
+    held.end(State.SUCCEEDED, Outcome(None))
 
 
 def test_a_hook_that_was_lost_after_a_success_is_found(office: Office) -> None:
@@ -234,9 +232,9 @@ def test_a_job_that_failed_without_a_callback_is_tried_once_more(office: Office)
     source = office.lose("a.xml")
     with office.journal() as journal:
         journal.enqueue(delivery(office, source))
-        (job,) = journal.claim("host", 1, 60)
+        (held,) = journal.claim("host", 1, 60)
         outcome = Outcome("callback_failed", "refused")
-        journal.ended(job.id, job.lease or "", state=State.FAILED, outcome=outcome, deliveries=1)
+        held.end(State.FAILED, outcome)
     assert office.reconcile("--json").objects == [source]
 
 
@@ -265,9 +263,9 @@ def test_labelled_before_the_hook_was_there_counts_only_when_asked(office: Offic
     (found,) = office.reconcile("--json", "--include-unseen").found
     assert (found["object_id"], found["why"]) == (source, "unseen")
     with office.journal() as journal:
-        (job,) = journal.claim("host", 1, 60)
+        (held,) = journal.claim("host", 1, 60)
         outcome = Outcome("callback_failed", "the hook's status is gone")
-        journal.ended(job.id, job.lease or "", state=State.FAILED, outcome=outcome, deliveries=1)
+        held.end(State.FAILED, outcome)
     assert office.reconcile("--json", "--include-unseen").objects == []
 
 

@@ -86,11 +86,9 @@ def test_no_more_jobs_are_queued_than_the_pool_takes(
     done: set[str] = set()
     while done != sources:
         eventually(lambda: queued() == min(2, len(sources - done)))
-        (job,) = journal.claim("host", 1, 60)
-        journal.ended(
-            job.id, job.lease or "", state=State.SUCCEEDED, outcome=Outcome(None), deliveries=1
-        )
-        done.add(job.object_id)
+        (held,) = journal.claim("host", 1, 60)
+        held.end(State.SUCCEEDED, Outcome(None))
+        done.add(held.job.object_id)
     eventually(lambda: run_has_ended(journal))
     assert reconcile_runs.read(journal).found == 7
 
@@ -170,10 +168,8 @@ def test_jobs_that_are_put_off_to_later_hold_up_no_run(
 ) -> None:
     waiting = office.lose("waiting.xml")
     journal.enqueue(delivery(office, waiting))
-    (job,) = journal.claim("host", 1, 60)
-    journal.retry(
-        job.id, job.lease or "", at=time.time() + 3600, code="callback_failed", message=""
-    )
+    (held,) = journal.claim("host", 1, 60)
+    held.retry(seconds=3600, error=Outcome("callback_failed"))
     source = office.lose("plants.xml")
     start(WORKER_THREADS="1")
     eventually(lambda: run_has_ended(journal))

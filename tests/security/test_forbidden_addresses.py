@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import structlog
 
-from pipeline.net.addresses import Addresses
 from pipeline.service import Service
 from pipeline.settings import Settings
 from pipeline.web.payload import parse_hook
@@ -68,8 +68,8 @@ def strict(aruna: Sandbox, tmp_path: Path) -> Iterator[Service]:
         "MAX_ATTEMPTS": "1",
         "STATE_DIR": str(tmp_path),
     }
-    service = Service(Settings.from_environment(environment))
-    service.addresses = Addresses()
+    settings = Settings.from_environment(environment)
+    service = Service(replace(settings, allow_insecure=False))
     with structlog.testing.capture_logs():
         service.start()
         yield service

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import grpc
 import pytest
 
-from pipeline.telemetry.redaction import secrets_of_hook
+from pipeline.telemetry.redaction import secrets_of_credentials
 from pipeline.transform.embedded import ENVIRONMENT
 from sandbox import Answered, Call, Dropped, Refused, Sandbox
 from tests.conftest import SAMPLE
@@ -133,8 +133,8 @@ def ended(service: Running, source: str) -> bool:
 def lent(service: Running, source: str) -> list[str]:
     """All that the service was lent with the hook of that source."""
     with service.journal() as journal:
-        hooks = [job.hook for job in journal.jobs() if job.hook and job.object_id == source]
-    return [secret for hook in hooks for secret in secrets_of_hook(hook) if secret]
+        lent = [job.credentials for job in journal.jobs() if job.object_id == source]
+    return [secret for one in lent if one for secret in secrets_of_credentials(one) if secret]
 
 
 def shown(service: Running) -> list[str]:
