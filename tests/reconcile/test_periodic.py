@@ -16,7 +16,7 @@ from pipeline.reconcile import periodic
 from pipeline.reconcile.periodic import Reconciler
 from pipeline.reconcile.turn import Turn
 from pipeline.settings import Settings
-from sandbox.refusal import forbidden
+from sandbox import forbidden
 from tests.reconcile.conftest import Office, eventually
 
 Start = Callable[..., Reconciler]

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import Sandbox
-from sandbox.gfbio_input import InputRefused, checked
-from sandbox.synthetic import result as synthetic
+from sandbox import Sandbox, generated_result
+from sandbox.gfbio.source import InputRefused, checked
 from tests.conftest import SAMPLE
 
 NOT_ABCD = b'<?xml version="1.0"?><html/>'
@@ -178,7 +177,7 @@ def test_results_can_be_of_every_bad_kind(sandbox: Sandbox, garden: str) -> None
     assert len(cut.content) == len(good) // 2
 
 
-def test_a_made_up_result_has_any_size_and_is_always_the_same(
+def test_a_generated_result_has_any_size_and_is_always_the_same(
     sandbox: Sandbox, garden: str
 ) -> None:
     sandbox.gfbio.big = 3_000_000
@@ -186,6 +185,6 @@ def test_a_made_up_result_has_any_size_and_is_always_the_same(
     sandbox.gfbio.sent = seen.append
     content = result(of(sandbox, garden, SAMPLE)).content
     assert len(content) == 3_000_000
-    assert content == b"".join(synthetic(3_000_000))
+    assert content == b"".join(generated_result(3_000_000))
     assert json.loads(content)["@type"] == "Dataset"
     assert seen == [0, 1024 * 1024, 2 * 1024 * 1024]
