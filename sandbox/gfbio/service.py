@@ -100,7 +100,8 @@ class Gfbio:
                 return checked("posted", b"".join(exchange.body()), kind)
             return fetch(query.get("input_file_url", ""))
         except InputRefused as refused:
-            raise _error(str(refused)) from refused
+            url = f": {query.get('input_file_url')}" if self._switches.quotes_url else ""
+            raise _error(f"{refused}{url}") from refused
 
     def _work(self, exchange: Exchange, query: dict[str, str], source: Input) -> Job:
         started = datetime.now(UTC)
