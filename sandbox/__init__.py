@@ -8,8 +8,9 @@ unpleasant parts above all. Known to differ:
 - GetPubkeys shows one data proxy instead of two, a body that is not JSON is refused with another
   sentence, GET offers fewer checksums (CRC32 and SHA-256);
 - an upload without ``x-amz-meta-*`` headers after one with them keeps the object's id;
-- twelve CreateObject at once are answered like one, and the data proxy is never busy by itself:
-  the switches make it lose hooks, know objects late, or finish uploads late.
+- twelve CreateObject at once are answered like one, and nothing is ever busy by itself: switches
+  make it lose hooks, know objects late, finish uploads late, or forget rights;
+- what the methods of ``Sandbox`` create overlaps with no CreateObject: calls of the API do.
 """
 
 from sandbox.aruna.model import Right

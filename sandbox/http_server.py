@@ -74,6 +74,15 @@ class Exchange(BaseHTTPRequestHandler):
         """A piece of a chunked answer's body; an empty one ends it."""
         self.wfile.write(b"%x\r\n%b\r\n" % (len(content), content))
 
+    def client_is_gone(self) -> bool:
+        """Whether the client has closed its end of the connection."""
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def respond(self) -> None:
         """Hand the request to the server's handler and leave the connection usable or closed."""
         self._body = self._blocks()

@@ -19,6 +19,7 @@ from sandbox.aruna.delivery import Delivered
 from sandbox.aruna.hierarchy import create_collection, create_dataset, create_project
 from sandbox.aruna.hooks import Callback
 from sandbox.aruna.model import OBJECT, Credentials, Right, Token
+from sandbox.aruna.state import Overlap
 from sandbox.aruna.ulid import new_ulid
 from sandbox.failpoints import Action, Call
 from sandbox.s3.uploads import Uploader
@@ -183,7 +184,7 @@ class Sandbox:
         ``metadata`` are further members of the request.
         """
         request = messages.object_request(name, self._state.resources[parent], labels, metadata)
-        created = self._objects.create(self.owner.token, request).object
+        created = self._objects.create_alone(self.owner.token, request).object
         if second_parent is not None:
             self._state.attach(self._state.resources[created.id], second_parent)
         return str(created.id)
@@ -281,6 +282,15 @@ class Sandbox:
             (kv.key, kv.value) for kv in self.object(object_id).key_values if kv.variant == label
         ]
 
+    def restart_server(self) -> None:
+        """Start Aruna's server anew: what it holds in its caches alone is lost, and what they lack
+        is there again."""
+        self._state.reload_all()
+
+    def forget_rights(self, seconds: float) -> None:
+        """For so many seconds the tokens of hooks have no rights, as with a busy Aruna 2.0.4."""
+        self._state.rights_forgotten_until = time.monotonic() + seconds
+
     def release(self) -> None:
         """Let every multipart upload be finished now."""
         self.aruna.finalise_seconds = 0.0
@@ -296,12 +306,22 @@ class Sandbox:
         for so many calls, ``None`` for all. Operations: ``grpc.<Rpc>``, ``gateway.<Rpc>``,
         ``s3.get|head|put|create_multipart|part|complete|delete|abort``,
         ``gfbio.transform|job|result|delete|transformations`` and ``hook`` (a delivery).
+
+        Within some of them there are more: ``s3.put_end``, when all bytes of a PutObject are there,
+        and ``s3.reencode``, when the object of a CompleteMultipartUpload is AVAILABLE (``Dropped``
+        leaves either object AVAILABLE and broken); ``create_object``, when Aruna has read the
+        parent of the object to create.
         """
         self._state.failpoints.at(operation, action, after=after, times=times)
 
     def requests(self, operation: str | None = None) -> list[Call]:
         """The calls that arrived, of one operation or of all, in their order."""
         return self._state.failpoints.calls(operation)
+
+    @property
+    def overlapping_creations(self) -> list[Overlap]:
+        """The CreateObject calls that arrived while others were under way in their parent."""
+        return self._state.overlaps
 
     @property
     def callbacks(self) -> list[Callback]:
@@ -322,6 +342,11 @@ class Sandbox:
     def gfbio_jobs(self) -> list[str]:
         """The ids of GFBio's jobs that have not been deleted."""
         return list(self._servers.gfbio.jobs)
+
+    @property
+    def gfbio_pages(self) -> dict[str, dict[str, str]]:
+        """What anybody can read of GFBio's jobs until they are deleted, by their ids."""
+        return {job_id: job.described for job_id, job in self._servers.gfbio.jobs.items()}
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float = 20.0) -> None:
         """Wait until ``predicate`` is true; raises ``TimeoutError`` after so many seconds.

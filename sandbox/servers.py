@@ -40,10 +40,10 @@ class Servers:
         self.gfbio = Gfbio(gfbio, self.state.failpoints, self.state.closing)
         api = operations(self.state, self.objects, self.hooks)
         failpoints = self.state.failpoints
-        self._proxy = DataProxy(self.state, self.objects, self.store)
+        proxy = DataProxy(self.state, self.objects, self.delivery, self.store)
         self._grpc = GrpcServer(api, failpoints, host=host, port=ports.grpc)
         self._gateway = WebServer(Gateway(api, failpoints).respond, host=host, port=ports.gateway)
-        self._s3 = WebServer(self._proxy.respond, host=host, port=ports.s3)
+        self._s3 = WebServer(proxy.respond, host=host, port=ports.s3)
         self._gfbio = WebServer(self.gfbio.respond, host=host, port=ports.gfbio)
         name = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
         self.grpc_url = f"http://{name}:{self._grpc.port}"
@@ -62,5 +62,4 @@ class Servers:
         """End the servers and forget what was stored."""
         for server in (self._s3, self._gateway, self._gfbio, self._grpc):
             server.close()
-        self._proxy.close()
         self.store.close()

@@ -8,6 +8,7 @@ import queue
 import socket
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -48,6 +49,7 @@ class Delivery:
         self._receiver: socket.socket | None = None
         self._number = 0
         self._pending = 0
+        self._unannounced: Counter[str] = Counter()
         self.delivered: list[Delivered] = []
         self._thread = threading.Thread(target=self._run, name="sandbox-delivery")
         self._thread.start()
@@ -58,10 +60,16 @@ class Delivery:
         with self._state.changed:
             return self._pending == 0
 
+    def is_announced(self, object_id: str) -> bool:
+        """Whether each hook that fired for the object has set its status to RUNNING."""
+        with self._state.changed:
+            return self._unannounced[object_id] == 0
+
     def enqueue(self, firing: Firing) -> None:
         """A hook fired: it is delivered after all that fired before."""
         with self._state.changed:
             self._pending += 1
+            self._unannounced[firing.object.id] += 1
         self._queue.put(firing)
 
     def close(self) -> None:
@@ -87,7 +95,11 @@ class Delivery:
         hook, source = firing.hook, firing.object
         self._number += 1
         self._set_status(firing, "RUNNING")
-        if self._state.switches.loses(self._number, source.id):
+        with self._state.changed:
+            self._unannounced[source.id] -= 1
+            self._state.changed.notify_all()
+        switches = self._state.switches
+        if switches.proxy_down or switches.loses(self._number, source.id):
             return Delivered(hook.id, source.id, lost=True)
         external = hook.request.hook.external_hook
         access = self._grant(firing)
@@ -111,6 +123,7 @@ class Delivery:
             resource = self._state.resources[firing.object.id]
             value = hook_status(firing.hook, status)
             self._state.keep_stale(resource)
+            self._state.reload(resource)
             del resource.message.key_values[:]
             resource.message.key_values.extend([*firing.object.key_values, value])
             snapshot = self._state.snapshot_of(resource)

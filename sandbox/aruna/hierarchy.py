@@ -182,7 +182,7 @@ def _container(state: State, token: Token, kind: Any, request: Any, inherited: s
 
 
 def _hierarchy(state: State, resource: Resource) -> relations_pb2.GetHierarchyResponse:
-    children = [state.resources[child] for child in resource.children.values()]
+    children = [state.resources[child] for child in resource.cached_children]
     objects = [child.id for child in children if child.variant == OBJECT]
     of_datasets = [
         relations_pb2.DatasetRelations(origin=resource.id, object_children=objects)

@@ -167,6 +167,7 @@ class Hooks:
             present = with_status(stated[0], status)
             replaced = [present if kv.key == request.hook_id else kv for kv in key_values]
             self._state.keep_stale(resource)
+            self._state.reload(resource)
             del resource.message.key_values[:]
             resource.message.key_values.extend(replaced)
             snapshot = self._state.snapshot_of(resource)

@@ -54,12 +54,25 @@ class StoredPart:
 
 
 @dataclass
+class Upload:
+    """The multipart upload of a key: Aruna 2.0.4 knows only the last one begun."""
+
+    id: str
+    parts: dict[int, StoredPart] = field(default_factory=dict)
+    etags: dict[int, str] = field(default_factory=dict)
+    completed: bool = False
+
+
+@dataclass
 class Content:
-    """What was uploaded to an object; ``whole`` once the data proxy has finished with it."""
+    """What the data proxy has of an object.
+
+    ``upload`` is the multipart upload that it comes from, until its parts have been re-encoded.
+    """
 
     parts: list[StoredPart] = field(default_factory=list)
-    whole: bool = True
     checksums: dict[str, str] = field(default_factory=dict)
+    upload: Upload | None = None
 
     @property
     def size(self) -> int:
@@ -67,21 +80,22 @@ class Content:
         return sum(part.size for part in self.parts)
 
 
-@dataclass
-class Upload:
-    """The multipart upload of a key: Aruna 2.0.4 knows only the last one begun."""
+@dataclass(eq=False)
+class Creation:
+    """A CreateObject call under way, and the children of its parent as the call has read them."""
 
-    id: str
-    parts: dict[int, StoredPart] = field(default_factory=dict)
-    etags: dict[int, str] = field(default_factory=dict)
+    name: str
+    children: set[str]
 
 
 @dataclass
 class Resource:
     """A project, collection, dataset or object.
 
-    ``message`` holds all but the internal relations. ``proxy_knows_at`` is when the data proxy has
-    heard of it, ``stale`` a former state that GetObject still answers until ``stale_until``
+    ``message`` is what Aruna's database holds, without the internal relations. ``cached_hashes``
+    are in the server's cache alone; ``uncached`` are the children that it lacks there, and
+    ``creations`` the CreateObject calls under way. ``proxy_knows_at`` is when the data proxy has
+    heard of the object, ``stale`` a former state that GetObject still answers until ``stale_until``
     (monotonic seconds).
     """
 
@@ -90,11 +104,13 @@ class Resource:
     parents: list[str] = field(default_factory=list)
     children: dict[str, str] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
+    cached_hashes: list[models.Hash] = field(default_factory=list)
+    uncached: set[str] = field(default_factory=set)
+    creations: list[Creation] = field(default_factory=list)
     proxy_knows_at: float = 0.0
     stale: Any = None
     stale_until: float = 0.0
     content: Content | None = None
-    upload: Upload | None = None
 
     @property
     def id(self) -> str:
@@ -105,6 +121,11 @@ class Resource:
     def name(self) -> str:
         """The resource's name within its parents."""
         return str(self.message.name)
+
+    @property
+    def cached_children(self) -> list[str]:
+        """The ids of the children that the server shows and derives rights for."""
+        return [child for child in self.children.values() if child not in self.uncached]
 
 
 @dataclass(frozen=True)

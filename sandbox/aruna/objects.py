@@ -31,7 +31,15 @@ class Objects:
     def create(
         self, token: Token, request: objects_pb2.CreateObjectRequest
     ) -> objects_pb2.CreateObjectResponse:
-        """CreateObject: INITIALIZING until its content is uploaded."""
+        """CreateObject over the API: what overlaps in one parent takes objects out of the cache."""
+        parent = parent_of(self._state, token, request)
+        with self._state.creating(parent, request.name):
+            return self.create_alone(token, request)
+
+    def create_alone(
+        self, token: Token, request: objects_pb2.CreateObjectRequest
+    ) -> objects_pb2.CreateObjectResponse:
+        """CreateObject, overlapping with none: INITIALIZING until the content is uploaded."""
         parent = parent_of(self._state, token, request)
         related = [r.internal for r in request.relations if r.HasField("internal")]
         for relation in related:
@@ -137,57 +145,55 @@ class Objects:
                 resource.message.key_values.extend(request.add_key_values)
             if request.HasField("description"):
                 resource.message.description = request.description
+            self._state.reload(resource)
             self._updated(resource, request, revised=revised)
             return objects_pb2.UpdateObjectResponse(
                 object=self._state.snapshot_of(resource), new_revision=revised
             )
 
     def finish(
-        self, resource: Resource, content: Content, metadata: Iterable[models.KeyValue]
+        self,
+        resource: Resource,
+        content: Content,
+        metadata: Iterable[models.KeyValue],
+        *,
+        cut_off: bool = False,
     ) -> None:
         """The data proxy has received the content: AVAILABLE, and OBJECT_FINISHED fires.
 
         ``metadata`` replaces the static labels that an upload's ``x-amz-meta-*`` headers made.
+        The hashes of a multipart upload are not known yet. ``cut_off``: the request ends before the
+        data proxy notes where the content lies.
         """
         with self._state.changed:
             self._state.keep_stale(resource)
-            resource.content, resource.upload = content, None
+            self._state.reload(resource)
+            if not cut_off:
+                resource.content = content
             resource.message.status = models.STATUS_AVAILABLE
             resource.message.content_len = content.size
             resource.message.endpoints[0].status = models.REPLICATION_STATUS_FINISHED
             kept = [kv for kv in resource.message.key_values if not _is_metadata(kv)]
             del resource.message.key_values[:]
             resource.message.key_values.extend([*kept, *metadata])
-            self.set_hashes(resource)
+            del resource.message.hashes[:]
+            resource.message.hashes.extend(_hashes(content))
             self._fire(resource, {OBJECT_FINISHED})
             self._state.changed.notify_all()
 
-    def set_hashes(self, resource: Resource) -> None:
-        """Aruna learns the content's hashes once the data proxy is done with it."""
+    def cache_hashes(self, resource: Resource, content: Content) -> None:
+        """A multipart upload has been re-encoded: Aruna 2.0.4 keeps its hashes in a cache alone."""
         with self._state.changed:
             self._state.keep_stale(resource)
-            del resource.message.hashes[:]
-            content = resource.content
-            for algorithm in ("md5", "sha256"):
-                if content and content.whole and algorithm in content.checksums:
-                    resource.message.hashes.add(
-                        alg=models.Hashalgorithm.Value(f"HASHALGORITHM_{algorithm.upper()}"),
-                        hash=content.checksums[algorithm],
-                    )
+            resource.cached_hashes = _hashes(content)
             self._state.changed.notify_all()
-
-    def empty(self, resource: Resource) -> None:
-        """CreateMultipartUpload on an AVAILABLE object takes its content away, for good."""
-        with self._state.changed:
-            resource.content = Content()
-            resource.message.content_len = 0
-            del resource.message.hashes[:]
 
     def _add(self, resource: Resource, parent: Resource) -> None:
         resource.proxy_knows_at = time.monotonic() + self._state.switches.upload_window
         self._state.add(resource, parent.id)
         for link in resource.links:
             _mirror(self._state, resource, link)
+            self._state.reload(self._state.resources[link.resource_id])
         self._fire(resource, {RESOURCE_CREATED, *triggers_of(resource.message.key_values)})
 
     def _revise(
@@ -238,6 +244,17 @@ class Objects:
             raise invalid(f"{complaint} : {fault}")
         self._state.require(token, object_id, right)
         return self._state.resources[object_id]
+
+
+def _hashes(content: Content) -> list[models.Hash]:
+    return [
+        models.Hash(
+            alg=models.Hashalgorithm.Value(f"HASHALGORITHM_{algorithm.upper()}"),
+            hash=content.checksums[algorithm],
+        )
+        for algorithm in ("md5", "sha256")
+        if algorithm in content.checksums
+    ]
 
 
 def _link(state: State, relation: models.InternalRelation) -> Link:

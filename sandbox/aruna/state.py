@@ -6,11 +6,13 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from aruna.api.storage.models.v2 import models_pb2 as models
 
-from sandbox.aruna.model import PROJECT, Credentials, Hook, Link, Resource, Right, Token
+from sandbox.aruna.model import PROJECT, Creation, Credentials, Hook, Link, Resource, Right, Token
 from sandbox.aruna.tokens import KeyPair
 from sandbox.aruna.ulid import new_ulid
 from sandbox.errors import forbidden, unauthenticated
@@ -19,6 +21,15 @@ from sandbox.switches import ArunaSwitches
 
 _SERVER_KEY = 1
 _PROXY_KEY = 1337
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A CreateObject call that arrived while others were under way in the same parent."""
+
+    parent_id: str
+    name: str
+    others: tuple[str, ...]
 
 
 class State:
@@ -36,6 +47,8 @@ class State:
         self.resources: dict[str, Resource] = {}
         self.buckets: dict[str, str] = {}
         self.hooks: dict[str, Hook] = {}
+        self.overlaps: list[Overlap] = []
+        self.rights_forgotten_until = 0.0
         self._tokens: dict[str, Token] = {}
         self._credentials: dict[str, Credentials] = {}
 
@@ -82,13 +95,14 @@ class State:
         self, token: Token, resource_id: str, right: Right, prefix: str = "Unauthorized :"
     ) -> None:
         """Raise ``Refused`` unless ``token`` has ``right`` on a resource (that may not exist)."""
-        if not self.allows(token, resource_id, right):
+        forgotten = token.project_id and time.monotonic() < self.rights_forgotten_until
+        if forgotten or not self.allows(token, resource_id, right):
             raise forbidden(prefix=prefix)
 
     def allows(self, token: Token, resource_id: str, right: Right) -> bool:
         """Whether ``token`` has ``right`` on a resource."""
         with self.changed:
-            for path in self.paths(resource_id):
+            for path in self.paths(resource_id, cached=True):
                 project = self.resources[path[0]]
                 if token.project_id is None and project.message.created_by == token.user_id:
                     return True
@@ -101,8 +115,11 @@ class State:
         if token.project_id is not None:
             raise forbidden()
 
-    def paths(self, resource_id: str) -> list[list[str]]:
-        """Every way from a project down to the resource, as ids, the newest parent's first."""
+    def paths(self, resource_id: str, *, cached: bool = False) -> list[list[str]]:
+        """Every path from a project down to the resource, as ids, the newest parent's first.
+
+        ``cached``: only those that the server finds in its cache.
+        """
         resource = self.resources.get(resource_id)
         if resource is None:
             return []
@@ -111,7 +128,8 @@ class State:
         return [
             [*path, resource_id]
             for parent in reversed(resource.parents)
-            for path in self.paths(parent)
+            if not (cached and resource_id in self.resources[parent].uncached)
+            for path in self.paths(parent, cached=cached)
         ]
 
     def add(self, resource: Resource, parent_id: str | None) -> None:
@@ -125,10 +143,55 @@ class State:
             self.changed.notify_all()
 
     def attach(self, resource: Resource, parent_id: str) -> None:
-        """Give a resource one more parent."""
+        """Give a resource one more parent, which the server reads anew."""
         with self.changed:
+            parent = self.resources[parent_id]
             resource.parents.append(parent_id)
-            self.resources[parent_id].children[resource.name] = resource.id
+            parent.children[resource.name] = resource.id
+            parent.uncached.clear()
+            for creation in parent.creations:
+                creation.children.add(resource.id)
+            self.reload(resource)
+            self.changed.notify_all()
+
+    @contextmanager
+    def creating(self, parent: Resource, name: str) -> Iterator[None]:
+        """CreateObject from its arrival to its answer; the object is made within the block.
+
+        Aruna 2.0.4: each call ends by putting the parent, as it has read it, into the cache. Of
+        calls that overlap the last one's parent stays there, without the objects of the others.
+        """
+        with self.changed:
+            creation = Creation(name, set(parent.children.values()))
+            if parent.creations:
+                others = tuple(other.name for other in parent.creations)
+                self.overlaps.append(Overlap(parent.id, name, others))
+            parent.creations.append(creation)
+        try:
+            with self.failpoints.call("create_object", parent_id=parent.id, name=name):
+                self.closing.wait(self.switches.creation_seconds)
+            with self.changed:
+                yield
+                made = parent.children[name]
+                for other in parent.creations:
+                    other.children.discard(made)
+                parent.uncached = {*parent.children.values()} - creation.children - {made}
+        finally:
+            with self.changed:
+                parent.creations.remove(creation)
+                self.changed.notify_all()
+
+    def reload(self, resource: Resource) -> None:
+        """The server reads a resource from its database: hashes that were only cached are gone."""
+        resource.cached_hashes = []
+
+    def reload_all(self) -> None:
+        """The server starts anew."""
+        with self.changed:
+            for resource in self.resources.values():
+                self.reload(resource)
+                resource.uncached.clear()
+                resource.stale_until = 0.0
             self.changed.notify_all()
 
     def detach(self, resource: Resource) -> None:
@@ -157,6 +220,8 @@ class State:
             message = type(resource.message)()
             message.CopyFrom(resource.message)
             message.relations.extend(self._relations(resource))
+            if resource.cached_hashes:
+                message.hashes.extend(resource.cached_hashes)
             return message
 
     def _relations(self, resource: Resource) -> Iterator[models.Relation]:
@@ -165,7 +230,7 @@ class State:
         yield from (_relation(link) for link in resource.links if link.direction == inbound)
         yield from (self._belongs(parent, inbound) for parent in resource.parents)
         yield from (_relation(link) for link in resource.links if link.direction == outbound)
-        yield from (self._belongs(child, outbound) for child in resource.children.values())
+        yield from (self._belongs(child, outbound) for child in resource.cached_children)
 
     def _belongs(self, resource_id: str, direction: int) -> models.Relation:
         variant = self.resources[resource_id].variant

@@ -57,5 +57,7 @@ def _check_endpoint(state: State, endpoint_id: str) -> None:
     fault = ulid_error(endpoint_id)
     if fault is None and endpoint_id != state.endpoint_id:
         fault = "Endpoint not found"
+    if fault is None and state.switches.proxy_down:
+        fault = "transport error"
     if fault:
         raise internal(f"{_FAILED} : {fault}")

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from aruna.api.storage.models.v2 import models_pb2 as models
 
+from sandbox.aruna.delivery import Delivery
 from sandbox.aruna.model import Content, Resource, Right
 from sandbox.aruna.objects import Objects
 from sandbox.aruna.state import State
@@ -28,30 +29,22 @@ _SUBRESOURCES = {"acl", "tagging"}
 class DataProxy:
     """Answers S3 requests. Signatures are verified, rights are those of Aruna's tokens."""
 
-    def __init__(self, state: State, objects: Objects, store: Store) -> None:
+    def __init__(self, state: State, objects: Objects, delivery: Delivery, store: Store) -> None:
         self._state = state
         self._objects = objects
         self._store = store
-        self._writes = Writes(state, objects, store)
-
-    def close(self) -> None:
-        """Wait for uploads that are being finished."""
-        self._writes.close()
+        self._writes = Writes(state, objects, delivery, store)
 
     def respond(self, exchange: Exchange) -> None:
         """Answer one request."""
+        if self._state.switches.proxy_down:
+            raise Dropped
         place = place_of(exchange.path, exchange.headers, self._state)
         signed = check(exchange.command, exchange.path, exchange.headers, self._state.credentials)
         query = dict(parse_qsl(urlsplit(exchange.path).query, keep_blank_values=True))
         request = S3Request(exchange, place, signed, query)
         operation, act = self._chosen(request)
-        with self._state.failpoints.call(
-            f"s3.{operation}",
-            bucket=place.bucket,
-            key=place.key,
-            by=request.by,
-            part=query.get("partNumber", ""),
-        ):
+        with self._state.failpoints.call(f"s3.{operation}", **request.details):
             reply = act(request)
         reply(exchange)
 
@@ -78,8 +71,10 @@ class DataProxy:
     def _get(self, request: S3Request) -> Reply:
         resource = self._readable(request)
         content = resource.content
-        if content is None or resource.message.status == models.STATUS_INITIALIZING:
-            raise _unknown_object() if content is None else no_upload()
+        if content is None:
+            raise _unknown_object()
+        if resource.message.status == models.STATUS_INITIALIZING and content.upload is None:
+            raise no_upload()
         headers = {**_described(resource), "etag": f'"-{resource.id}"', **EXPOSED}
         if request.exchange.headers.get("x-amz-checksum-mode") == "ENABLED":
             headers.update(_checksums(content))
@@ -108,8 +103,8 @@ class DataProxy:
         require(self._state, request, Right.ADMIN)
         resource = object_at(self._state, request.place)
         with self._state.changed:
-            if resource is not None:
-                resource.upload = None
+            if resource is not None and resource.content is not None:
+                resource.content.upload = None
         return lambda exchange: exchange.start(204, {})
 
     def _readable(self, request: S3Request) -> Resource:
@@ -123,8 +118,8 @@ class DataProxy:
 
     def _send(self, exchange: Exchange, content: Content, headers: dict[str, str]) -> None:
         exchange.start(200, headers)
-        # Aruna 2.0.4: while a multipart upload is re-encoded, a GET ends after its first part.
-        parts = content.parts if content.whole else content.parts[:1]
+        # Aruna 2.0.4: until an upload is re-encoded, a GET breaks off after its first part.
+        parts = content.parts[:1] if content.upload else content.parts
         for part in parts:
             if part.key is None:
                 raise Dropped

@@ -34,6 +34,16 @@ class S3Request:
             return "nobody"
         return "hook" if self.signed.credentials.token.project_id else "user"
 
+    @property
+    def details(self) -> dict[str, str]:
+        """What the request is about, for those who watch its calls."""
+        return {
+            "bucket": self.place.bucket,
+            "key": self.place.key,
+            "by": self.by,
+            "part": self.query.get("partNumber", ""),
+        }
+
 
 def require(state: State, request: S3Request, right: Right) -> None:
     """Raise an S3 error unless the request's credentials have ``right`` on the bucket's project.

@@ -10,10 +10,11 @@ from xml.sax.saxutils import escape
 from aruna.api.storage.models.v2 import models_pb2 as models
 from defusedxml import ElementTree
 
+from sandbox.aruna.delivery import Delivery
 from sandbox.aruna.model import Content, Resource, Upload
 from sandbox.aruna.objects import Objects
 from sandbox.aruna.state import State
-from sandbox.errors import Answered
+from sandbox.errors import Answered, Dropped
 from sandbox.http_server import Exchange
 from sandbox.s3.body import receive
 from sandbox.s3.errors import EXPOSED, NAMESPACE, s3_error, xml
@@ -23,6 +24,7 @@ from sandbox.s3.request import Reply, S3Request, is_known, writer
 from sandbox.s3.signature import Signed
 from sandbox.s3.store import Store
 
+_UNFINISHED = "Unable to finish upload"
 _EMPTY_MD5 = hashlib.md5(usedforsecurity=False).hexdigest()
 _NOT_HEARD_OF = (
     'status: Internal, message: "Internal database error : Name is invalid: Contains substring '
@@ -33,18 +35,18 @@ _NOT_HEARD_OF = (
 class Writes:
     """PutObject and the multipart operations."""
 
-    def __init__(self, state: State, objects: Objects, store: Store) -> None:
+    def __init__(self, state: State, objects: Objects, delivery: Delivery, store: Store) -> None:
         self._state = state
         self._objects = objects
         self._store = store
-        self._reencoder = Reencoder(state, objects, store)
-
-    def close(self) -> None:
-        """Wait for uploads that are being finished."""
-        self._reencoder.close()
+        self._reencoder = Reencoder(state, objects, delivery, store)
 
     def put(self, request: S3Request) -> Reply:
-        """PutObject: on an AVAILABLE key too, where it replaces the content."""
+        """PutObject: on an AVAILABLE key too, where it replaces the content.
+
+        Aruna 2.0.4: cut off near its end it leaves an AVAILABLE object, with length and hashes, of
+        whose content the data proxy knows nothing.
+        """
         signed = writer(self._state, request)
         resource = object_at(self._state, request.place)
         if resource is not None and not is_known(resource):
@@ -60,11 +62,21 @@ class Writes:
             "sha256_base64": received.sha256_base64,
         }
         content = Content([received.part], checksums=checksums)
-        self._objects.finish(resource, content, _metadata(request.exchange))
+        cut_off = self._is_cut_off(request)
+        self._objects.finish(resource, content, _metadata(request.exchange), cut_off=cut_off)
+        if cut_off:
+            raise Dropped
         echoed = received.echoed(request.exchange)
         kind = {"x-amz-checksum-type": "FULL_OBJECT"} if echoed else {}
         headers = {**echoed, **kind, "etag": f'"-{resource.id}"', **EXPOSED}
         return lambda exchange: exchange.answer(200, headers=headers)
+
+    def _is_cut_off(self, request: S3Request) -> bool:
+        try:
+            with self._state.failpoints.call("s3.put_end", **request.details):
+                return request.exchange.client_is_gone()
+        except Dropped:
+            return True
 
     def _empty_object(self, resource: Resource) -> Reply:
         with self._state.changed:
@@ -78,7 +90,10 @@ class Writes:
         return lambda exchange: exchange.answer(200, headers=headers)
 
     def create_multipart(self, request: S3Request) -> Reply:
-        """CreateMultipartUpload: it empties an AVAILABLE object at once."""
+        """CreateMultipartUpload: it empties an AVAILABLE object at once.
+
+        Aruna 2.0.4: GetObject goes on showing the length and the hashes of what was there.
+        """
         signed = writer(self._state, request)
         resource = object_at(self._state, request.place)
         if resource is not None and not is_known(resource):
@@ -86,9 +101,7 @@ class Writes:
         resource = resource or self._bare(request, signed)
         upload = Upload(secrets.token_hex(16))
         with self._state.changed:
-            if resource.message.status == models.STATUS_AVAILABLE:
-                self._objects.empty(resource)
-            resource.upload = upload
+            resource.content = Content(upload=upload)
         place = request.place
         answered = xml(
             f'<InitiateMultipartUploadResult xmlns="{NAMESPACE}"><Bucket>{place.bucket}</Bucket>'
@@ -101,7 +114,7 @@ class Writes:
     def part(self, request: S3Request) -> Reply:
         """UploadPart."""
         signed = writer(self._state, request)
-        upload = self._upload(request)
+        upload = self._upload(request, "Internal data transformer processing error")
         received = receive(request.exchange, signed, self._state, self._store)
         etag = f'"-"{secrets.token_hex(16)}""'
         with self._state.changed:
@@ -111,9 +124,9 @@ class Writes:
         return lambda exchange: exchange.answer(200, headers=headers)
 
     def complete(self, request: S3Request) -> Reply:
-        """CompleteMultipartUpload: AVAILABLE at once, whole later."""
+        """CompleteMultipartUpload: answered and AVAILABLE at once, whole when re-encoded."""
         writer(self._state, request)
-        upload = self._upload(request)
+        upload = self._upload(request, _UNFINISHED)
         named = _named_parts(b"".join(request.exchange.body()))
         resource = object_at(self._state, request.place)
         if resource is None:
@@ -121,18 +134,21 @@ class Writes:
         if not named:
             raise s3_error(400, "InvalidPart", "Parts must be specified")
         if any(upload.etags.get(number) != etag for number, etag in named.items()):
-            raise s3_error(500, "InternalError", "Unable to finish upload")
-        content = Content([upload.parts[number] for number in sorted(named)], whole=False)
+            raise s3_error(500, "InternalError", _UNFINISHED)
+        upload.completed = True
+        content = Content([upload.parts[number] for number in sorted(named)], upload=upload)
         self._objects.finish(resource, content, [])
-        self._reencoder.begin(resource, content)
-        return lambda exchange: self._reencoder.send(exchange, resource, content)
+        return self._reencoder.answer(request, resource, content)
 
-    def _upload(self, request: S3Request) -> Upload:
+    def _upload(self, request: S3Request, completed: str) -> Upload:
         # Aruna 2.0.4: the upload id is not looked at, the last upload begun on the key counts.
         resource = object_at(self._state, request.place)
-        if resource is None or resource.upload is None:
+        upload = resource and resource.content and resource.content.upload
+        if not upload:
             raise no_upload()
-        return resource.upload
+        if upload.completed:
+            raise s3_error(500, "InternalError", completed)
+        return upload
 
     def _bare(self, request: S3Request, signed: Signed) -> Resource:
         token = signed.credentials.token
