@@ -103,8 +103,9 @@ class DataProxy:
         require(self._state, request, Right.ADMIN)
         resource = object_at(self._state, request.place)
         with self._state.changed:
-            if resource is not None and resource.content is not None:
-                resource.content.upload = None
+            content = resource and resource.content
+            if content and content.upload and not content.upload.completed:
+                content.upload = None
         return lambda exchange: exchange.start(204, {})
 
     def _readable(self, request: S3Request) -> Resource:

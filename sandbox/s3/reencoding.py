@@ -46,8 +46,7 @@ class Reencoder:
         with self._state.failpoints.call("s3.reencode", **request.details):
             self._wait(exchange, resource)
             failure = self._state.switches.complete_error
-            if failure is None:
-                self._reencode(exchange, resource, content)
+            failure = failure or self._reencode(exchange, resource, content)
         return lambda _: _end(exchange, resource, failure)
 
     def _wait(self, exchange: Exchange, resource: Resource) -> None:
@@ -69,14 +68,23 @@ class Reencoder:
         has_passed = seconds is not None and passed >= seconds and announced
         return has_passed or self._state.closing.is_set()
 
-    def _reencode(self, exchange: Exchange, resource: Resource, content: Content) -> None:
+    def _reencode(self, exchange: Exchange, resource: Resource, content: Content) -> str | None:
+        """The error, if there is one.
+
+        Aruna 2.0.4 (source): it takes its place even if another upload of the key has begun since;
+        after a PutObject with other hashes it is refused.
+        """
         checksums = self._checksums(content)
         if exchange.client_is_gone():
             raise Dropped
         with self._state.changed:
+            present = {entry.hash for entry in resource.message.hashes}
+            if present - set(checksums.values()):
+                return "Hashes do not match!"
             content.checksums, content.upload = checksums, None
-            if resource.content is content:
-                self._objects.cache_hashes(resource, content)
+            resource.content = content
+            self._objects.cache_hashes(resource, content)
+        return None
 
     def _checksums(self, content: Content) -> dict[str, str]:
         md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()

@@ -188,6 +188,33 @@ def test_an_upload_over_its_key_mends_a_broken_object(
     assert len(sandbox.object(object_id).hashes) == 2
 
 
+def test_an_upload_begun_while_another_is_re_encoded_is_lost_with_its_end(
+    sandbox: Sandbox, delivered: Delivered, s3_client: Clients
+) -> None:
+    created(sandbox, delivered)
+    sandbox.aruna.finalise_seconds = None
+    client = hooks_client(s3_client, delivered)
+    with completing(sandbox, delivered, parts_of(client, ONE, TWO)) as answer:
+        later = parts_of(client, TWO, TWO)
+        sandbox.release()
+        answer.read()
+    assert client.get_object(**PLACE)["Body"].read() == ONE + TWO
+    assert error(client.complete_multipart_upload, **later)[:2] == (400, "InvalidPart")
+
+
+def test_a_put_while_an_upload_is_re_encoded_stays_and_the_completion_fails(
+    sandbox: Sandbox, delivered: Delivered, s3_client: Clients
+) -> None:
+    created(sandbox, delivered)
+    sandbox.aruna.finalise_seconds = None
+    client = hooks_client(s3_client, delivered)
+    with completing(sandbox, delivered, parts_of(client, ONE, TWO)) as answer:
+        client.put_object(**PLACE, Body=TWO)
+        sandbox.release()
+        assert answer.read().endswith(b"<Message>Hashes do not match!</Message></Error>")
+    assert client.get_object(**PLACE)["Body"].read() == TWO
+
+
 def test_an_error_can_stand_inside_the_answer_of_a_completion(
     sandbox: Sandbox, delivered: Delivered, s3_client: Clients
 ) -> None:
