@@ -83,7 +83,9 @@ def big_files(directory: Path, count: int, size: int) -> tuple[Line, list[tuple[
     """MB/s of ``count`` big results at once, and the service's memory while they pass."""
     document = b"".join(endless(SMALL))
     with (
-        Sandbox(aruna=ArunaSwitches(sink=True), gfbio=GfbioSwitches(big=size)) as sandbox,
+        Sandbox(
+            aruna=ArunaSwitches(sink=True, finalise_seconds=0.0), gfbio=GfbioSwitches(big=size)
+        ) as sandbox,
         installation(directory, sandbox, {"GFBIO_TRANSPORT": "direct"}) as it,
         watched_memory(it.pids[0]) as memory,
     ):

@@ -93,7 +93,7 @@ def files(directory: Path) -> Iterator[Line]:
     """MB/s and memory of one result of each size."""
     document = b"".join(endless(4000))
     with (
-        Sandbox(aruna=ArunaSwitches(sink=True)) as sandbox,
+        Sandbox(aruna=ArunaSwitches(sink=True, finalise_seconds=0.0)) as sandbox,
         installation(directory, sandbox, {"GFBIO_TRANSPORT": "direct"}) as it,
     ):
         it.work([document])
