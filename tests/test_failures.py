@@ -393,7 +393,7 @@ def ended_job(whole: Whole, source: str) -> Job:
     raise AssertionError(f"the job of {source} has not ended")
 
 
-def test_a_hook_whose_secret_is_not_arunas_ends_without_a_callback(whole: Whole) -> None:
+def test_a_hook_whose_secret_is_not_arunas_is_refused_without_a_callback(whole: Whole) -> None:
     source = whole.upload("plants.xml", SAMPLE)
     whole.wait_for_callback(source)
     body = whole.sandbox.deliveries[-1].body
@@ -401,10 +401,8 @@ def test_a_hook_whose_secret_is_not_arunas_ends_without_a_callback(whole: Whole)
     calls = len(whole.sandbox.callbacks)
 
     answer = whole.service.post(body.replace(source.encode(), other.encode()))
-    job = ended_job(whole, other)
 
-    assert answer.status_code == 202
-    assert job.outcome is not None
-    assert (job.state, job.outcome.code) == (State.FAILED, "invalid_secret")
-    assert job.credentials is None
+    assert (answer.status_code, answer.json()["error"]) == (403, "invalid_secret")
+    with whole.service.journal() as journal:
+        assert journal.known([other]) == {other: []}
     assert len(whole.sandbox.callbacks) == calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import json
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -15,7 +16,6 @@ from pipeline.service import Service
 from pipeline.settings import Settings
 from sandbox import Sandbox
 from tests.conftest import SAMPLE
-from tests.payloads import as_bytes, payload
 from tests.running import TOKEN, Running, running
 from tests.whole import Whole
 
@@ -99,11 +99,11 @@ def test_every_token_is_compared_whole_and_in_constant_time(
     assert compared == [f"Bearer {token}".encode() for token in (TOKEN, FORMER_TOKEN)]
 
 
-def test_who_is_turned_away_gets_no_callback(tmp_path: Path, aruna: Sandbox) -> None:
+def test_who_is_turned_away_gets_no_callback(tmp_path: Path, aruna: Sandbox, hook: bytes) -> None:
     settings = {
         **aruna.environment(),
         "WEBHOOK_TOKEN": TOKEN,
-        "WEBHOOK_SECRET": "another secret than Aruna's",
+        "WEBHOOK_SECRET": json.loads(hook)["secret"],
     }
     with running(tmp_path, settings) as service:
         whole = Whole.of(aruna, service, name="turned-away")
@@ -111,7 +111,7 @@ def test_who_is_turned_away_gets_no_callback(tmp_path: Path, aruna: Sandbox) -> 
         aruna.wait_for(lambda: not aruna.delivering)
         delivered = aruna.deliveries[-1]
         other = service.post(delivered.body, Authorization="Bearer another-token-of-a-stranger")
-        own = service.post(as_bytes(payload(secret="another secret than Aruna's")))
+        own = service.post(hook)
         service.session.close()
         assert service.stop() == 0
 

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,16 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import grpc
 import pytest
+from sqlalchemy import update
 
+from pipeline.journal import State
+from pipeline.journal.schema import jobs
 from pipeline.telemetry.redaction import secrets_of_credentials
 from pipeline.transform.embedded import ENVIRONMENT
 from sandbox import Answered, Call, Dropped, Refused, Sandbox
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
+from tests.durability.kept import eventually
 from tests.payloads import MARKED, QUERY, as_bytes, payload
 from tests.running import ROOT, TOKEN, Running, running
 from tests.transform.bioschemas.generate import endless
@@ -94,6 +97,7 @@ def test_whatever_goes_wrong_nobody_reads_a_secret(whole: Whole) -> None:
         sources.append(provoked(whole, trouble, f"plants-{number}.xml"))
     said += [json.dumps(whole.labels(source)) for source in sources]
     said += shown(whole.service)
+    meet_a_defect(whole.service)
     said += broken_journal(whole)
     whole.service.session.close()
     assert whole.service.stop() == 0
@@ -103,6 +107,7 @@ def test_whatever_goes_wrong_nobody_reads_a_secret(whole: Whole) -> None:
     assert len(secrets) > 4 * len(sources)
     everything = "\n".join(said)
     assert "Traceback" in everything
+    assert "cause" in everything
     assert {secret for secret in secrets if secret in everything} == set()
 
 
@@ -135,6 +140,16 @@ def lent(service: Running, source: str) -> list[str]:
     with service.journal() as journal:
         lent = [job.credentials for job in journal.jobs() if job.object_id == source]
     return [secret for one in lent if one for secret in secrets_of_credentials(one) if secret]
+
+
+def meet_a_defect(service: Running) -> None:
+    """A failed job is tried again, and meets what no step foresees: tracebacks are for that."""
+    with service.journal() as journal:
+        job = next(job for job in journal.jobs(State.FAILED) if job.credentials)
+        damaged = update(jobs).where(jobs.c.id == job.id).values(object=b"\xff\xff")
+        journal._storage.write(lambda connection: connection.execute(damaged))
+        assert journal.put_back([job.id]) == [(job.id, None)]
+    eventually(lambda: "attempt.defect" in service.logged())
 
 
 def shown(service: Running) -> list[str]:
@@ -203,14 +218,12 @@ def test_an_aruna_that_is_down_is_told_of_without_what_it_lent(tmp_path: Path) -
     with running(tmp_path, {"LOG_LEVEL": "debug", "LOG_FORMAT": "text"}) as service:
         taken = service.post(as_bytes(payload()))
         refused = service.post(as_bytes(payload(pubkey_serial=2, download=None)))
-        with service.journal() as journal:
-            while not all(job.last_error for job in journal.jobs()):
-                threading.Event().wait(0.05)
+        eventually(lambda: "admission.waits" in service.logged())
         service.session.close()
         service.stop()
 
     assert (taken.status_code, refused.status_code) == (202, 400)
-    assert "can't be reached" in service.logged()
+    assert "UNAVAILABLE" in service.logged()
     assert [secret for secret in (*MARKED.values(), QUERY) if secret in service.logged()] == []
 
 
