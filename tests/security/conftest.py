@@ -41,7 +41,7 @@ def sign(aruna: Sandbox) -> Sign:
         if made.get("secret") != MARKED["secret"] or not are_ids:
             return as_bytes(made)
         secret = secret_for(str(named[0]), str(named[1]), key.key)
-        return as_bytes({**made, "secret": secret, "pubkey_serial": key.id})
+        return as_bytes({**made, "secret": secret})
 
     return signed
 
