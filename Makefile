@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 FILE ?= sandbox/sample.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench requirements docs clean
+.PHONY: help demo test image lint types check bench requirements docs clean
 .NOTPARALLEL:
 
 help:  ## show this list
@@ -25,6 +25,9 @@ demo:  ## run the main job on an embedded Aruna and GFBio; FILE=path takes your 
 test: with-tests  ## run all tests, the fast ones first, on two cores; PYTHON=python3.13 on that one
 	@$(BIN)/python -VV
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+image: with-tests  ## build the container image by buildah, and run it (as root)
+	@$(BIN)/python -m pytest -m image tests/deploy
 
 lint: with-tests  ## ruff: rules and format
 	@$(BIN)/ruff check .
@@ -45,4 +48,4 @@ requirements: with-development  ## resolve the pins and hashes anew from pyproje
 	@requirements/resolve $(BIN)/uv
 
 clean:  ## remove what make has made
-	@rm -rf $(VENV) .demo
+	@rm -rf $(VENV) .demo .image
