@@ -103,7 +103,7 @@ def test_a_job_is_done_on_a_read_only_root_and_a_stop_ends_in_time(
 ) -> None:
     whole = Whole.of(sandbox, container.service)
     source = whole.upload("plants.xml", SAMPLE)
-    whole.wait_for_callback(source)
+    whole.wait_for_callback(source, timeout=120)
     assert whole.labels(source) == [("PROCESSING_STATUS", "success")]
     assert whole.result_json(source)["@type"] == "Dataset"
     assert b"Read-only file system" in container.run("touch", "/var/tmp/x").stderr  # noqa: S108 - refused
