@@ -31,6 +31,7 @@ class Running:
     environment: dict[str, str]
     log: Path
     application: str = "app:app"
+    checkout: Path = ROOT
     process: subprocess.Popen[bytes] | None = None
     session: requests.Session = field(default_factory=requests.Session)
 
@@ -40,7 +41,7 @@ class Running:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self.application],
-                    cwd=ROOT,
+                    cwd=self.checkout,
                     env={**_bare_environment(), **self.environment, "NOTIFY_SOCKET": address},
                     stdout=log,
                     stderr=log,
@@ -94,6 +95,7 @@ def running(
     *,
     start: bool = True,
     application: str = "app:app",
+    checkout: Path = ROOT,
 ) -> Iterator[Running]:
     """A service with its state below ``directory``; ended, killed if need be, with the block."""
     port = free_port()
@@ -110,7 +112,7 @@ def running(
     }
     directory.mkdir(parents=True, exist_ok=True)
     service = Running(
-        f"http://127.0.0.1:{port}", environment, directory / "service.log", application
+        f"http://127.0.0.1:{port}", environment, directory / "service.log", application, checkout
     )
     if start:
         service.start()
