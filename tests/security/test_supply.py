@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.running import ROOT
 
@@ -83,6 +85,24 @@ def test_what_is_installed_is_what_was_asked_for(name: str) -> None:
 @pytest.mark.parametrize(("smaller", "larger"), [*pairwise(LAYERS)])
 def test_each_set_holds_the_one_before_it(smaller: str, larger: str) -> None:
     assert locked(smaller).keys() < locked(larger).keys()
+
+
+def test_the_supported_pythons_are_the_same_everywhere() -> None:
+    supported = ["3.11", "3.12", "3.13", "3.14"]
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert yaml.safe_load(workflow)["jobs"]["gate"]["strategy"]["matrix"]["python"] == supported
+    assert f"for python in {' '.join(supported)};" in (ROOT / "requirements/resolve").read_text()
+    minors = " ".join(python.removeprefix("3.") for python in supported)
+    assert f"for minor in {minors};" in (ROOT / ".ci/run").read_text()
+    assert (
+        f"Python {', '.join(supported[:-1])} or {supported[-1]}" in (ROOT / "README.md").read_text()
+    )
+
+
+def test_the_metadata_name_the_version_that_there_is() -> None:
+    version = PROJECT["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert json.loads((ROOT / "codemeta.json").read_text())["version"] == version
 
 
 def test_every_installation_asks_for_the_hashes() -> None:
