@@ -20,18 +20,20 @@ import structlog
 from bottle import Bottle, HTTPResponse, request
 from gunicorn.http.errors import ParseException
 
-from pipeline import __version__, callback
+from pipeline import __version__
+from pipeline.aruna.hook import Hook
 from pipeline.attempt import Attempt
-from pipeline.bioschemas import Kind
 from pipeline.errors import Code, JobError
-from pipeline.hook import Hook, HookRefused, parse_hook
+from pipeline.jobs import callback
 from pipeline.journal import IGNORED, JournalUnavailable, Outcome, State
 from pipeline.operators.status import HEADERS as STATUS_HEADERS
 from pipeline.operators.status import authorised, status_page
-from pipeline.redaction import redact
-from pipeline.relay import CONTENT_TYPES
 from pipeline.service import Service
 from pipeline.settings import Settings
+from pipeline.telemetry.redaction import redact
+from pipeline.transform.recognise import Kind
+from pipeline.web.payload import HookRefused, parse_hook
+from pipeline.web.relay import CONTENT_TYPES
 
 #: Bytes of a hook's body, and seconds until it is here.
 MAX_BODY = 1024 * 1024
@@ -151,7 +153,7 @@ def _check_secret(settings: Settings, hook: Hook) -> None:
     expected = settings.webhook_secret
     if expected is None:
         return
-    if not hmac.compare_digest(expected.encode(), hook.secret.encode()):
+    if not hmac.compare_digest(expected.encode(), hook.credentials.secret.encode()):
         raise HookRefused(Code.INVALID_SECRET, "secret: not the one this service expects")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
-from pipeline import logs
-from pipeline.redaction import hide, secrets_of_settings
 from pipeline.settings import Settings, SettingsError
-from pipeline.workplace import make_state_dir, make_temp_dir
+from pipeline.settings.directories import make_state_dir, make_temp_dir
+from pipeline.telemetry import logs
+from pipeline.telemetry.redaction import hide, secrets_of_settings
 
 # Names with an underscore: gunicorn takes any other that is also one of its settings.
 try:
@@ -30,7 +30,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_dir)
 
 bind = f"{_settings.server_host}:{_settings.service_port}"
 workers = _settings.web_concurrency
-worker_class = "pipeline.web_worker.WebWorker"
+worker_class = "pipeline.web.worker.WebWorker"
 # GFBio fetches twice for each job; the rest answers hooks, probes and what strangers ask.
 threads = 2 * _settings.worker_threads + 64
 # With what the jobs have open, below the 1024 descriptors that a process usually may have.

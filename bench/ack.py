@@ -26,8 +26,8 @@ from bench.report import Line, Report, ratio
 from bench.surroundings import cpu_seconds, memory, postgresql, wait_for_port
 from pipeline.journal import State
 from sandbox import GfbioSwitches, Sandbox
-from tests.bioschemas.generate import endless
 from tests.running import ROOT, TOKEN, Running, free_port, running
+from tests.transform.bioschemas.generate import endless
 from tests.whole import Whole
 
 JOBS = 8

@@ -21,7 +21,7 @@ from bench.installation import Installation, Work, installation
 from bench.report import Line, Report
 from bench.surroundings import watched_memory
 from sandbox import ArunaSwitches, GfbioSwitches, Sandbox
-from tests.bioschemas.generate import endless
+from tests.transform.bioschemas.generate import endless
 
 FILES = 200
 SMALL = 4000

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 from bench.report import Line, Report, ratio
 from bench.surroundings import serving, wait_for_port
-from pipeline.bioschemas import Kind
-from pipeline.hook import parse_hook
+from pipeline.transform.recognise import Kind
+from pipeline.web.payload import parse_hook
 from tests.payloads import as_bytes, payload, source
 from tests.running import free_port, running
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from bench.installation import installation
 from bench.report import Line, Report, ratio
 from bench.surroundings import postgresql, watched_memory
-from pipeline.hook import Hook, parse_hook
-from pipeline.journal import Journal, Outcome, State, arriving
+from pipeline.aruna.hook import Hook
+from pipeline.journal import Journal, Outcome, State, deliveries
 from pipeline.journal.database import Database
 from pipeline.journal.sealing import Seal
+from pipeline.web.payload import parse_hook
 from sandbox import ArunaSwitches, GfbioSwitches, Sandbox
 from tests import payloads
-from tests.bioschemas.generate import endless
+from tests.transform.bioschemas.generate import endless
 
 QUEUED = (10, 100, 1_000, 10_000, 100_000)
 TURNS = 200
@@ -59,11 +60,11 @@ def fill(url: str, numbers: range) -> None:
         for start in numbers[::_BATCH]:
             batch = numbers[start - numbers[0] :][:_BATCH]
             rows = [
-                arriving.arrival(hook_of(f"waiting-{one}"), None, Seal(), time.time())
+                deliveries.arrival(hook_of(f"waiting-{one}"), None, Seal(), time.time())
                 for one in batch
             ]
             with connection.begin():
-                arriving.enqueue(connection, rows)
+                deliveries.enqueue(connection, rows)
 
 
 def turn(journal: Journal, object_id: str) -> float:

@@ -17,7 +17,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from bench.report import Line, Report, ratio
-from tests.bioschemas.generate import endless
+from tests.transform.bioschemas.generate import endless
 
 #: Millions of bytes of a document, and how often it is measured.
 SIZES = {1: 5, 10: 5, 100: 3, 1000: 1}
@@ -35,7 +35,7 @@ def work(file):
     parser.Parse(b"", True)
 """,
     "embedded": """
-from pipeline.bioschemas import transform
+from pipeline.transform.bioschemas import transform
 def work(file):
     for _ in transform(iter(lambda: file.read(262144), b"")):
         pass

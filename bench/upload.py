@@ -30,10 +30,10 @@ from botocore.config import Config
 from bench.report import Line, Report, ratio
 from bench.sink import OBJECT_ID
 from bench.surroundings import serving, watched_memory
-from pipeline.addresses import Addresses
+from pipeline.aruna.s3 import Place, s3_client
+from pipeline.aruna.upload import upload
 from pipeline.attempt import Attempt
-from pipeline.s3 import Place, s3_client
-from pipeline.upload import upload
+from pipeline.net.addresses import Addresses
 
 PART_SIZE = 10 * 1024 * 1024
 CONCURRENCY = 4

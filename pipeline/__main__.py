@@ -19,8 +19,8 @@ COMMANDS = {
     "show": ("pipeline.operators.show", "all about one job, and what to do about it"),
     "retry": ("pipeline.operators.retry", "put failed jobs back into the queue"),
     "check": ("pipeline.operators.check", "is everything in place? one line for each thing"),
-    "reconcile": ("pipeline.reconcile", "find and do what Aruna never delivered"),
-    "transform": ("pipeline.bioschemas.command", "ABCD to Bioschemas JSON-LD, on this machine"),
+    "reconcile": ("pipeline.operators.reconcile", "find and do what Aruna never delivered"),
+    "transform": ("pipeline.operators.transform", "ABCD to Bioschemas JSON-LD, on this machine"),
 }
 _PROGRAM = "python -m pipeline"
 _EXIT = "exit status: 0 well, 1 failed, 2 wrong arguments or settings"

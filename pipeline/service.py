@@ -7,18 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from pipeline.addresses import Addresses
-from pipeline.aruna import Aruna
+from pipeline.aruna.client import Aruna
 from pipeline.attempt import Watch
-from pipeline.claim import Peers
+from pipeline.jobs.claim import Peers
+from pipeline.jobs.pool import Pool
 from pipeline.journal import Journal
-from pipeline.metrics import Metrics
-from pipeline.pool import Pool
-from pipeline.relay import Relay
+from pipeline.net.addresses import Addresses
 from pipeline.settings import Settings
+from pipeline.telemetry.metrics import Metrics
+from pipeline.web.relay import Relay
 
 if TYPE_CHECKING:
-    from pipeline.reconcile import Reconciler
+    from pipeline.reconcile.periodic import Reconciler
 
 #: Seconds between SIGTERM and the end of running jobs, out of gunicorn's graceful 30.
 GRACE = 22.0
@@ -97,6 +97,6 @@ def _reconciler(settings: Settings, journal: Journal) -> Reconciler | None:
     if settings.reconcile_every is None or settings.aruna_token is None:
         return None
     # Most installations do without, and it would double the time of the start.
-    from pipeline.reconcile import Reconciler
+    from pipeline.reconcile.periodic import Reconciler
 
     return Reconciler(settings, journal, token=settings.aruna_token, every=settings.reconcile_every)

@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from xml.parsers import expat
 
-from pipeline.bioschemas import transform, transform_archive
 from pipeline.errors import JobFailed
+from pipeline.transform.bioschemas import transform, transform_archive
 from sandbox import synthetic
 from sandbox.gfbio_input import Input, InputRefused, checked, fetch
 from sandbox.points import Points

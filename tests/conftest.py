@@ -13,6 +13,8 @@ from tests.databases import database
 from tests.running import ROOT, TOKEN, Running, running
 from tests.whole import Whole
 
+pytest_plugins = ["tests.network"]
+
 SAMPLE = (ROOT / "sandbox" / "sample.xml").read_bytes()
 
 

@@ -10,9 +10,9 @@ import pytest
 from pipeline.__main__ import COMMANDS
 from pipeline.errors import Code
 from pipeline.journal import Journal
-from pipeline.metrics import Metrics
 from pipeline.operators.advice import ADVICE
 from pipeline.settings import settings_table
+from pipeline.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -19,10 +19,10 @@ import pytest
 import requests
 
 import app
-from pipeline.bioschemas import transform
-from pipeline.names import parents_of
+from pipeline.aruna.objects import parents_of
 from pipeline.service import Service
 from pipeline.settings import Settings
+from pipeline.transform.bioschemas import transform
 from sandbox import Sandbox, synthetic
 from tests.conftest import SAMPLE
 from tests.running import ROOT, TOKEN, Running, running

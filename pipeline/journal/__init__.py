@@ -4,10 +4,10 @@ A job is one hook's work on one content of one object. ``Journal`` is the way in
 out are frozen values.
 """
 
+from pipeline.aruna.hook import Credentials
 from pipeline.journal.journal import Journal, UnknownJob
 from pipeline.journal.records import (
     IGNORED,
-    Credentials,
     Job,
     Known,
     Outcome,

@@ -11,9 +11,9 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.aruna.hook import Hook
 from pipeline.errors import LeaseLost
-from pipeline.hook import Hook
-from pipeline.journal import arriving, claiming, holding, reading, relaying, rows, upkeep
+from pipeline.journal import claims, deliveries, held, queries, relay_tokens, rows, upkeep
 from pipeline.journal.database import Database
 from pipeline.journal.records import (
     Job,
@@ -93,8 +93,8 @@ class Journal:
 
         With an ``outcome`` there is nothing to work on: the job is the callback alone.
         """
-        arrival = arriving.arrival(hook, outcome, self._seal, self._clock())
-        return self._writer.run_shared(arriving.enqueue, arrival)
+        arrival = deliveries.arrival(hook, outcome, self._seal, self._clock())
+        return self._writer.run_shared(deliveries.enqueue, arrival)
 
     # Claims and leases
 
@@ -106,7 +106,7 @@ class Journal:
         now = self._clock()
         lease = secrets.token_urlsafe(16)
         claimed = partial(
-            claiming.claim,
+            claims.claim,
             now=now,
             holder=holder,
             lease=lease,
@@ -121,15 +121,15 @@ class Journal:
             return set()
         progress_of = {(job_id, lease): at for job_id, (lease, at) in leases.items()}
         until = self._clock() + lease_seconds
-        return self._writer.run(partial(claiming.renew, progress_of=progress_of, until=until))
+        return self._writer.run(partial(claims.renew, progress_of=progress_of, until=until))
 
     def holders(self) -> Sequence[str]:
         """Who holds leases at the moment."""
-        return self._read(reading.holders)
+        return self._read(queries.holders)
 
     def expire(self, holder: str) -> None:
         """End the leases of a holder that is known to be dead; its jobs are due at once."""
-        self._writer.run(lambda c: claiming.expire(c, holder))
+        self._writer.run(lambda c: claims.expire(c, holder))
 
     def confirm(self, job_id: str, lease: str) -> int:
         """Make sure that nobody else holds the job, before a write to Aruna.
@@ -137,7 +137,7 @@ class Journal:
         Returns the number of deliveries so far.
         """
         now = self._clock()
-        deliveries = self._read(lambda c: holding.confirmed(c, job_id, lease, now))
+        deliveries = self._read(lambda c: held.confirmed(c, job_id, lease, now))
         return _held(deliveries)
 
     def release(self, job_id: str, lease: str) -> None:
@@ -146,26 +146,26 @@ class Journal:
         Of a superseded job this frees the object for its successor.
         """
         now = self._clock()
-        self._writer.run(lambda c: holding.release(c, job_id, lease, now))
+        self._writer.run(lambda c: held.release(c, job_id, lease, now))
 
     # The life of a job
 
     def note_result(self, job_id: str, lease: str, result_id: str, result_name: str) -> None:
         """Note the object that was created in Aruna."""
         result = {"result_id": result_id, "result_name": result_name}
-        _held(self._writer.run(lambda c: holding.change(c, job_id, lease, result)))
+        _held(self._writer.run(lambda c: held.change(c, job_id, lease, result)))
 
     def wait(self, job_id: str, lease: str, *, at: float, message: str) -> None:
         """Queue the job until ``at``, no attempt counted; it waits since the first such time."""
         now = self._clock()
         said = message[:_MESSAGE_LIMIT]
-        _held(self._writer.run(lambda c: holding.wait(c, job_id, lease, at, said, now)))
+        _held(self._writer.run(lambda c: held.wait(c, job_id, lease, at, said, now)))
 
     def retry(self, job_id: str, lease: str, *, at: float, code: str, message: str) -> None:
         """Queue the job until ``at``, this attempt of its step counted as failed."""
         now = self._clock()
         error = Outcome(code, message[:_MESSAGE_LIMIT])
-        _held(self._writer.run(lambda c: holding.retry(c, job_id, lease, at, error, now)))
+        _held(self._writer.run(lambda c: held.retry(c, job_id, lease, at, error, now)))
 
     def worked(self, job_id: str, lease: str, outcome: Outcome) -> Job:
         """The work is done, well or not, and is not done again; what is left is the callback.
@@ -174,14 +174,12 @@ class Journal:
         """
         now = self._clock()
         cut = Outcome(outcome.code, outcome.message[:_MESSAGE_LIMIT])
-        return self._job(
-            _held(self._writer.run(lambda c: holding.worked(c, job_id, lease, cut, now)))
-        )
+        return self._job(_held(self._writer.run(lambda c: held.worked(c, job_id, lease, cut, now))))
 
     def callback_sending(self, job_id: str, lease: str) -> Job:
         """Note that a callback may reach Aruna from now on; the job with the newest delivery."""
         sent = {"callback_sent_at": self._clock()}
-        return self._job(_held(self._writer.run(lambda c: holding.change(c, job_id, lease, sent))))
+        return self._job(_held(self._writer.run(lambda c: held.change(c, job_id, lease, sent))))
 
     def ended(
         self,
@@ -200,7 +198,7 @@ class Journal:
         tried again, nor with ``scrub``.
         """
         end = partial(
-            holding.ended,
+            held.ended,
             job_id=job_id,
             lease=lease,
             state=state,
@@ -217,29 +215,27 @@ class Journal:
         """A new token under which any process passes on the job's download, as ``kind``
         (``xml`` or ``zip``); an earlier token of the job is void."""
         token = secrets.token_urlsafe(32)
-        _held(self._writer.run(lambda c: relaying.opened(c, job_id, lease, token, kind)))
+        _held(self._writer.run(lambda c: relay_tokens.opened(c, job_id, lease, token, kind)))
         return token
 
     def close_relay(self, job_id: str, lease: str) -> None:
         """Void the job's token; what became of it can still be asked."""
-        _held(
-            self._writer.run(lambda c: holding.change(c, job_id, lease, {"relay_token_hash": None}))
-        )
+        _held(self._writer.run(lambda c: held.change(c, job_id, lease, {"relay_token_hash": None})))
 
     def relay_fetch(self, token: str, limit: int) -> RelayGrant | None:
         """Count a fetch and say what to pass on; ``None`` for a token that is unknown or void, or
         was used ``limit`` times."""
-        row = self._writer.run(lambda c: relaying.fetched(c, token, limit))
+        row = self._writer.run(lambda c: relay_tokens.fetched(c, token, limit))
         return None if row is None else rows.relay_grant(row, self._seal)
 
     def relay_passed(self, token: str, *, error: str | None = None) -> None:
         """Note that the whole download was passed on, or the ``error`` that cut it short."""
         said = error and error[:_MESSAGE_LIMIT]
-        self._writer.run(lambda c: relaying.passed(c, token, said))
+        self._writer.run(lambda c: relay_tokens.passed(c, token, said))
 
     def relay_outcome(self, job_id: str, lease: str) -> Relay:
         """What became of the job's relay so far."""
-        row = _held(self._read(lambda c: relaying.outcome(c, job_id, lease)))
+        row = _held(self._read(lambda c: relay_tokens.outcome(c, job_id, lease)))
         return Relay(row.relay_fetches, row.relay_passed, row.relay_error)
 
     # Upkeep, and what all hosts share
@@ -256,7 +252,7 @@ class Journal:
         """Queue failed jobs anew (all of them without ``job_ids``); each id with why not, or
         ``None``."""
         now = self._clock()
-        chosen = self._read(reading.to_put_back) if job_ids is None else list(job_ids)
+        chosen = self._read(queries.to_put_back) if job_ids is None else list(job_ids)
         return [
             (job_id, self._writer.run(partial(upkeep.put_back, job_id=job_id, now=now)))
             for job_id in chosen
@@ -279,45 +275,45 @@ class Journal:
 
     def noted(self, name: str) -> str | None:
         """The value kept under ``name``."""
-        return self._read(lambda c: reading.noted(c, name))
+        return self._read(lambda c: queries.noted(c, name))
 
     def jobs(self, state: State | None = None, *, limit: int = 1000) -> list[Job]:
         """The newest jobs first, of one state or of all."""
-        return [self._job(row) for row in self._read(lambda c: reading.listed(c, state, limit))]
+        return [self._job(row) for row in self._read(lambda c: queries.listed(c, state, limit))]
 
     def job(self, id_or_prefix: str) -> Job:
         """The one job whose id is or starts with that; raises ``UnknownJob``."""
         prefix = id_or_prefix.lower()
-        found = self._read(lambda c: reading.starting_with(c, prefix))
+        found = self._read(lambda c: queries.starting_with(c, prefix))
         if len(found) != 1:
             raise UnknownJob(f"{'several jobs start' if found else 'no job starts'} with {prefix}")
         return self._job(found[0])
 
     def attempts(self, job_id: str) -> list[PastAttempt]:
         """The newest counted attempts of a job, in their order."""
-        return [rows.past_attempt(row) for row in self._read(lambda c: reading.history(c, job_id))]
+        return [rows.past_attempt(row) for row in self._read(lambda c: queries.history(c, job_id))]
 
     def counts(self) -> dict[State, int]:
         """How many jobs are queued, running and failed."""
-        return self._read(reading.counts)
+        return self._read(queries.counts)
 
     def oldest_queued_seconds(self) -> float:
         """How long ago the oldest of the queued jobs arrived; 0 without one."""
-        created = self._read(reading.oldest_queued)
+        created = self._read(queries.oldest_queued)
         return 0.0 if created is None else max(self._clock() - created, 0.0)
 
     def callback_backlog(self) -> int:
         """How many jobs lack nothing but their callback."""
-        return self._read(reading.callback_backlog)
+        return self._read(queries.callback_backlog)
 
     def next_due(self) -> float | None:
         """When there is next something to claim (seconds since the epoch), now or later."""
-        return self._read(reading.next_due)
+        return self._read(queries.next_due)
 
     def known(self, object_ids: Sequence[str]) -> dict[str, list[Known]]:
         """What the journal has of each of these objects, oldest first."""
         found: dict[str, list[Known]] = {object_id: [] for object_id in object_ids}
-        for row in self._read(lambda c: reading.known(c, object_ids)):
+        for row in self._read(lambda c: queries.known(c, object_ids)):
             found[row.object_id].append(rows.known(row))
         return found
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from aruna.api.storage.models.v2 import models_pb2
 
-from pipeline.hook import Hook
+from pipeline.aruna.hook import Credentials, Hook
 
 #: The code of a job that had nothing to transform and ends with an empty ``finished`` callback.
 IGNORED = "ignored"
@@ -27,18 +27,6 @@ class Step(StrEnum):
 
     WORK = "work"
     CALLBACK = "callback"
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """What a delivery lends us, encrypted in the journal if it has a key."""
-
-    secret: str = field(repr=False)
-    pubkey_serial: int
-    download: str | None = field(repr=False)
-    token: str = field(repr=False)
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -165,16 +153,6 @@ class Job:
     @property
     def hook(self) -> Hook | None:
         """The newest delivery, or ``None`` without credentials."""
-        lent = self.credentials
-        if lent is None:
+        if self.credentials is None:
             return None
-        return Hook(
-            hook_id=self.hook_id,
-            object=self.source,
-            secret=lent.secret,
-            pubkey_serial=lent.pubkey_serial,
-            download=lent.download,
-            token=lent.token,
-            access_key=lent.access_key,
-            secret_key=lent.secret_key,
-        )
+        return Hook(self.hook_id, self.source, self.credentials)

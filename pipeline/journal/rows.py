@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aruna.api.storage.models.v2 import models_pb2
 
-from pipeline.hook import sha256_of
+from pipeline.aruna.hook import Credentials
+from pipeline.aruna.objects import sha256_of
 from pipeline.journal.records import (
-    Credentials,
     Job,
     Known,
     Outcome,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from pipeline.journal.records import Credentials
+from pipeline.aruna.hook import Credentials
 
 
 class Unreadable(Exception):

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Table, case, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Code
-from pipeline.journal.claiming import LET_GO, LONGEST_LEASE, LONGEST_WAIT
+from pipeline.jobs.result_object import error_label
+from pipeline.journal.claims import LET_GO, LONGEST_LEASE, LONGEST_WAIT
 from pipeline.journal.records import State, Step
 from pipeline.journal.schema import (
     AnyRow,
@@ -24,7 +25,6 @@ from pipeline.journal.schema import (
     retriable,
 )
 from pipeline.journal.writer import mark_scrubbed
-from pipeline.names import error_label
 
 _BATCH = 500  # rows of one transaction: deliveries wait meanwhile
 

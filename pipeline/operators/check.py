@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 
 from pipeline.operators import CommandFailed
-from pipeline.operators.findings import Finding, findings
-from pipeline.operators.opening import settings_of_service
-from pipeline.operators.record import print_json
-from pipeline.redaction import redact
+from pipeline.operators.checks import Finding, findings
+from pipeline.operators.environment import settings_of_service
+from pipeline.operators.records import print_json
+from pipeline.telemetry.redaction import redact
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ import time
 
 from pipeline.journal import Job, State
 from pipeline.operators import units
-from pipeline.operators.opening import journal_of_service
-from pipeline.operators.record import job_record, print_json
+from pipeline.operators.environment import journal_of_service
+from pipeline.operators.records import job_record, print_json
 from pipeline.operators.table import print_table
 
 _COLUMNS = ("JOB", "SOURCE", "STATE", "AGE", "TOKEN")

@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from pipeline.journal import Journal, UnknownJob
-from pipeline.operators.opening import journal_of_service
-from pipeline.operators.record import print_json
+from pipeline.operators.environment import journal_of_service
+from pipeline.operators.records import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ import time
 from pipeline.journal import Job, PastAttempt, State
 from pipeline.operators import units
 from pipeline.operators.advice import advice_for
-from pipeline.operators.opening import journal_of_service
-from pipeline.operators.record import attempt_record, job_record, print_json
+from pipeline.operators.environment import journal_of_service
+from pipeline.operators.records import attempt_record, job_record, print_json
 from pipeline.operators.table import print_facts, print_table
 
 

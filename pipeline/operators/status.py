@@ -18,8 +18,8 @@ from pathlib import Path
 from bottle import SimpleTemplate
 
 from pipeline import __version__
-from pipeline.journal import Job, Journal, JournalUnavailable, State
-from pipeline.operators import reconciled, units
+from pipeline.journal import Job, Journal, JournalUnavailable, State, reconcile_runs
+from pipeline.operators import units
 from pipeline.operators.advice import advice_for
 
 #: Seconds between two loads of the page.
@@ -57,7 +57,7 @@ class Overview:
     queued: list[Job]
     failed: list[Job]
     succeeded: list[Job]
-    reconciled: reconciled.Reconciled
+    reconciled: reconcile_runs.Reconciled
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def look(journal: Journal, now: float | None = None) -> Overview:
         queued=journal.jobs(State.QUEUED, limit=_LISTED),
         failed=journal.jobs(State.FAILED, limit=_LISTED),
         succeeded=journal.jobs(State.SUCCEEDED, limit=_MEASURED),
-        reconciled=reconciled.read(journal),
+        reconciled=reconcile_runs.read(journal),
     )
 
 

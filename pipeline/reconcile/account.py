@@ -28,7 +28,7 @@ from aruna.api.storage.services.v2 import (
     user_service_pb2_grpc,
 )
 
-from pipeline.aruna import (
+from pipeline.aruna.client import (
     CALL_TIMEOUT,
     FORGETFUL_PAUSE,
     FORGETFUL_TRIES,

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.aruna import ArunaRefused
-from pipeline.redaction import redact
+from pipeline.aruna.client import ArunaRefused
+from pipeline.telemetry.redaction import redact
 
 _WORDS_LIMIT = 200  # characters of Aruna's own words
 

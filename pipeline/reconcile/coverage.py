@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aruna.api.hooks.services.v2 import hooks_service_pb2
 
-from pipeline.aruna import ArunaRefused
+from pipeline.aruna.client import ArunaRefused
 from pipeline.reconcile.account import Account
 from pipeline.reconcile.course import Course, said_by, why_refused
 from pipeline.settings import Settings

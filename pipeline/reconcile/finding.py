@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pipeline.aruna import ArunaRefused
+from pipeline.aruna.client import ArunaRefused
 from pipeline.journal import Journal
 from pipeline.reconcile.account import Account
 from pipeline.reconcile.course import Course, why_refused

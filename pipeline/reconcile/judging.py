@@ -15,8 +15,8 @@ from enum import StrEnum
 from aruna.api.hooks.services.v2 import hooks_service_pb2
 from aruna.api.storage.models.v2 import models_pb2
 
+from pipeline.aruna.objects import PROCESSED_LABEL, fingerprint, has_label
 from pipeline.errors import Code
-from pipeline.hook import PROCESSED_LABEL, Hook, has_label
 from pipeline.journal import Known, State
 
 #: Aruna 2.0.4 (source): how reqwest begins when the receiver was not reached; other errors are
@@ -90,17 +90,12 @@ def is_known(forgotten: Forgotten, job: Known) -> bool:
     """
     if job.state in (State.QUEUED, State.RUNNING):
         return True
-    content = content_of(forgotten.object)
+    content = fingerprint(forgotten.object)
     length = str(forgotten.object.content_len)
     if job.content not in (content, length):
         return False
     unanswerable = forgotten.why is Why.UNSEEN and job.code == Code.CALLBACK_FAILED
     return unanswerable or (job.state is State.SUCCEEDED and job.code is None)
-
-
-def content_of(source: models_pb2.Object) -> str:
-    """The object's content as the journal has it for a delivery."""
-    return Hook("", source, "", 0, None, "", "", "").content
 
 
 def _by_status(text: str) -> Why | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from aruna.api.storage.models.v2 import models_pb2
 
-from pipeline.hook import Hook, secret_for
+from pipeline.aruna.hook import Credentials, Hook, secret_for
 from pipeline.reconcile.account import Account
 
 
@@ -21,12 +21,14 @@ def hook_for(account: Account, hook_id: str, source: models_pb2.Object) -> Hook:
     return Hook(
         hook_id=hook_id,
         object=source,
-        secret=secret_for(hook_id, source.id, key.key),
-        pubkey_serial=key.id,
-        download=account.download_url(source.id),
-        token=account.token,
-        access_key=credentials.access_key,
-        secret_key=credentials.secret_key,
+        credentials=Credentials(
+            secret=secret_for(hook_id, source.id, key.key),
+            pubkey_serial=key.id,
+            download=account.download_url(source.id),
+            token=account.token,
+            access_key=credentials.access_key,
+            secret_key=credentials.secret_key,
+        ),
     )
 
 

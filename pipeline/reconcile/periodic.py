@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 import structlog
 
-from pipeline.aruna import ArunaRefused
+from pipeline.aruna.client import ArunaRefused
 from pipeline.errors import Interrupted, Stopping
-from pipeline.journal import Journal, JournalUnavailable, State
-from pipeline.operators import reconciled
+from pipeline.journal import Journal, JournalUnavailable, State, reconcile_runs
 from pipeline.reconcile.account import Account
 from pipeline.reconcile.course import Course, why_refused
 from pipeline.reconcile.coverage import Ours
@@ -85,7 +84,7 @@ class Reconciler:
                 log.warning("reconcile.interrupted", why=str(interruption))
 
     def _is_due(self) -> bool:
-        return self._clock() - reconciled.read(self._journal).last_run >= self._every
+        return self._clock() - reconcile_runs.read(self._journal).last_run >= self._every
 
     def _take_turn(self) -> None:
         account = Account(self._settings.aruna_server_address, self._token, stopping=self._stopping)
@@ -108,7 +107,7 @@ class Reconciler:
             if job_id is not None:
                 found += 1
                 log.info("reconcile.found", job_id=job_id, object_id=forgotten.object.id)
-        reconciled.add(self._journal, found=found, unknown=course.troubles, now=self._clock())
+        reconcile_runs.add(self._journal, found=found, unknown=course.troubles, now=self._clock())
         log.info("reconcile.ended", found=found, looked_at=course.looked_at)
 
     def _wait_for_room(self) -> None:

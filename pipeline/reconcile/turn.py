@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from pipeline.errors import LeaseLost
-from pipeline.holder import own_name
 from pipeline.journal import Journal
+from pipeline.journal.process import own_name
 
 _NAME = "reconcile"
 #: Seconds a turn lasts unless it is kept; more than three tries of one call to Aruna take.

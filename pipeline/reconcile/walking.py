@@ -13,7 +13,7 @@ from itertools import islice
 
 from aruna.api.storage.models.v2 import models_pb2
 
-from pipeline.aruna import ArunaRefused
+from pipeline.aruna.client import ArunaRefused
 from pipeline.reconcile.account import Account, Container
 from pipeline.reconcile.course import Course, why_refused
 

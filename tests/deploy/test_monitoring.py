@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.journal import Journal
-from pipeline.metrics import Metrics
+from pipeline.telemetry.metrics import Metrics
 from tests.deploy.conftest import Tool
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def test_all_that_alerts_and_dashboard_ask_for_is_exposed(
 
 
 def test_the_dashboard_leaves_no_metric_out() -> None:
-    source = (ROOT / "pipeline/metrics.py").read_text()
+    source = (ROOT / "pipeline/telemetry/metrics.py").read_text()
     named = set(re.findall(r'_(?:counter|gauge)\(\s*"(\w+)"', source))
     assert len(named) > 6
     asked = " ".join(QUERIES)

@@ -124,7 +124,8 @@ def test_the_hardened_service_can_nice_and_limit_the_embedded_transformer(
     started: Machine,
 ) -> None:
     code = (
-        "from pipeline import embedded; child = embedded.start(); embedded.limit(child.pid, 60); "
+        "from pipeline.transform import embedded; child = embedded.start(); "
+        "embedded.limit(child.pid, 60); "
         "import os; assert os.getpriority(os.PRIO_PROCESS, child.pid) > 0; child.kill()"
     )
     python = "/opt/abcd2bioschema/.venv/bin/python"

@@ -13,7 +13,7 @@ from functools import partial
 from unittest.mock import patch
 
 from app import Application
-from pipeline.pool import Pool
+from pipeline.jobs.pool import Pool
 from pipeline.service import Service
 from pipeline.settings import Settings
 
@@ -42,6 +42,6 @@ class Impatient(Service):
 def __getattr__(name: str) -> Application:
     if name != "app":
         raise AttributeError(name)
-    patch("pipeline.pool.own_name", lambda: f"machine-{secrets.token_hex(4)}").start()
+    patch("pipeline.jobs.pool.own_name", lambda: f"machine-{secrets.token_hex(4)}").start()
     patch("pipeline.service.Pool", partial(Pool, lease=LEASE, chance=NoDelay())).start()
     return Application(Impatient(Settings.from_environment(os.environ)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from pipeline.jobs.pool import LEASE
 from pipeline.journal import Job
-from pipeline.pool import LEASE
 from sandbox import Sandbox
 from sandbox.synthetic import result
 from tests.conftest import SAMPLE

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.jobs.pool import Pool
 from pipeline.journal import Journal
-from pipeline.pool import Pool
 from pipeline.service import Service
 from pipeline.settings import Settings
 from sandbox import Sandbox

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from pipeline.job import MOST_LOST
+from pipeline.jobs.job import MOST_LOST
 from pipeline.journal import State
 from sandbox import Sandbox
 from tests.conftest import SAMPLE

@@ -8,9 +8,10 @@ import random
 import zipfile
 from collections.abc import Callable
 
-from pipeline.bioschemas import Kind, recognise, transform, transform_archive
 from pipeline.errors import Code, JobFailed
-from tests.bioschemas.generate import document
+from pipeline.transform.bioschemas import transform, transform_archive
+from pipeline.transform.recognise import Kind, recognise
+from tests.transform.bioschemas.generate import document
 
 SEEDS = [
     document(seed, 2, prefix=prefix, beyond=True).encode()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.hook import Hook, parse_hook
+from pipeline.aruna.hook import Hook
 from pipeline.journal import Job, Journal, Outcome, State
+from pipeline.web.payload import parse_hook
 from tests.payloads import as_bytes, payload, source, token
 
 NOW = 1_900_000_000.0

@@ -23,8 +23,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, delete
 
+from pipeline.aruna.hook import Hook
+from pipeline.aruna.objects import fingerprint
 from pipeline.errors import LeaseLost
-from pipeline.hook import Hook
 from pipeline.journal import IGNORED, Job, Journal, Outcome, Progress, State, Step, schema
 from tests.journal.conftest import OpenJournal
 from tests.journal.deliveries import DAY, DONE, LEASE, NOW, Clock, delivery
@@ -191,7 +192,7 @@ class Lives(RuleBasedStateMachine):
         self.moment += 1
         self.delivered[hook.object.id, hook.hook_id] = self.moment
         if outcome is None:
-            self.contents.add((hook.object.id, hook.hook_id, hook.content))
+            self.contents.add((hook.object.id, hook.hook_id, fingerprint(hook.object)))
         self.jobs.add(journal.enqueue(hook, outcome=outcome).job_id)
 
     def _go_on(self, holder: Holder, outcome: Outcome) -> Holder:

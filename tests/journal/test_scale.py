@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from pipeline.journal import Journal, Progress
-from pipeline.journal.arriving import arrival, enqueue
+from pipeline.journal.deliveries import arrival, enqueue
 from pipeline.journal.sealing import Seal
 from tests.journal.deliveries import LEASE, Clock, delivery, fail, succeed
 

@@ -6,7 +6,8 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import create_engine, text
 
-from pipeline.journal import Credentials, Journal
+from pipeline.aruna.hook import Credentials
+from pipeline.journal import Journal
 from pipeline.journal.sealing import Seal
 from tests.journal.conftest import OpenJournal
 from tests.journal.deliveries import claimed, delivery

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import redaction
 from pipeline.journal import Journal
+from pipeline.telemetry import redaction
 
 from .deliveries import Clock
 

@@ -11,7 +11,7 @@ import sys
 from prometheus_client.multiprocess import mark_process_dead
 
 from pipeline.journal import Journal
-from pipeline.metrics import Metrics
+from pipeline.telemetry.metrics import Metrics
 
 
 def count() -> None:

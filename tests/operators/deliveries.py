@@ -9,8 +9,8 @@ from hashlib import sha256
 
 from aruna.api.storage.models.v2 import models_pb2
 
+from pipeline.aruna.hook import Credentials, Hook
 from pipeline.errors import Code
-from pipeline.hook import Hook
 from pipeline.journal import Job, Journal, Outcome, Progress, State
 
 #: 24 November 2026, 13:00 UTC.
@@ -55,12 +55,14 @@ def delivery(name: str = "plants.xml", *, length: int = 846147, expires: float =
             hashes=[models_pb2.Hash(alg=models_pb2.HASHALGORITHM_SHA256, hash="ab" * 32)],
             status=models_pb2.STATUS_AVAILABLE,
         ),
-        secret=MARKED["secret"],
-        pubkey_serial=1,
-        download=DOWNLOAD.format(name=name),
-        token=token(NOON + expires),
-        access_key=MARKED["access_key"],
-        secret_key=MARKED["secret_key"],
+        credentials=Credentials(
+            secret=MARKED["secret"],
+            pubkey_serial=1,
+            download=DOWNLOAD.format(name=name),
+            token=token(NOON + expires),
+            access_key=MARKED["access_key"],
+            secret_key=MARKED["secret_key"],
+        ),
     )
 
 

@@ -18,9 +18,9 @@ import urllib3
 from aruna.api.hooks.services.v2 import hooks_service_pb2, hooks_service_pb2_grpc
 from botocore.config import Config
 
-from pipeline.aruna import Aruna, ArunaRefused
+from pipeline.aruna.client import Aruna, ArunaRefused
 from pipeline.errors import Code, JobFailed
-from pipeline.hook import HookRefused, parse_hook
+from pipeline.web.payload import HookRefused, parse_hook
 
 from .deliveries import DOWNLOAD, MARKED, delivery
 from .peers import serving
@@ -77,7 +77,7 @@ def _requests_can_not_connect(_s3: str, _aruna: str) -> None:
 
 
 def _requests_is_refused(s3: str, _aruna: str) -> None:
-    token = {"Authorization": f"Bearer {delivery().token}"}
+    token = {"Authorization": f"Bearer {delivery().credentials.token}"}
     url = f"{s3}/a.xml?{DOWNLOAD.partition('?')[2]}"
     answer = requests.get(url, headers=token, timeout=1)
     logging.getLogger("requests").debug("%s %s", answer.request.headers, answer.text)
@@ -123,7 +123,7 @@ def _aruna_quotes_the_request(_s3: str, aruna: str) -> None:
 def _grpc_with_the_token(_s3: str, aruna: str) -> None:
     with grpc.insecure_channel(aruna.removeprefix("http://")) as channel:
         stub = hooks_service_pb2_grpc.HooksServiceStub(channel)
-        metadata = (("authorization", f"Bearer {delivery().token}"),)
+        metadata = (("authorization", f"Bearer {delivery().credentials.token}"),)
         logging.getLogger("grpc").debug("calling with %s", metadata)
         stub.HookCallback(
             hooks_service_pb2.HookCallbackRequest(secret=MARKED["secret"]), metadata=metadata
@@ -133,7 +133,12 @@ def _grpc_with_the_token(_s3: str, aruna: str) -> None:
 def _sqlalchemy_quotes_its_parameters(_s3: str, _aruna: str) -> None:
     engine = sqlalchemy.create_engine("sqlite://")
     hook = delivery()
-    values = {"a": hook.token * 3, "b": str(vars(hook)), "c": hook.secret_key, "d": hook.download}
+    values = {
+        "a": hook.credentials.token * 3,
+        "b": str(vars(hook)),
+        "c": hook.credentials.secret_key,
+        "d": hook.credentials.download,
+    }
     try:
         with engine.connect() as connection:
             connection.execute(sqlalchemy.text("SELECT :a, :b, :c, :d FROM missing"), values)
@@ -153,7 +158,7 @@ def _psycopg_can_not_connect(_s3: str, _aruna: str) -> None:
 
 
 def _payload_is_refused(_s3: str, _aruna: str) -> None:
-    whole = json.dumps({"token": delivery().token, "secret": MARKED["secret"]})
+    whole = json.dumps({"token": delivery().credentials.token, "secret": MARKED["secret"]})
     body = whole.removesuffix("}").encode()
     try:
         parse_hook(body)
@@ -167,7 +172,13 @@ def _relay_is_cut(_s3: str, _aruna: str) -> None:
 
 def _defect_with_everything_in_it(_s3: str, _aruna: str) -> None:
     hook = delivery()
-    raise KeyError(hook.token, hook.access_key, hook.secret_key, hook.secret, hook.download)
+    raise KeyError(
+        hook.credentials.token,
+        hook.credentials.access_key,
+        hook.credentials.secret_key,
+        hook.credentials.secret,
+        hook.credentials.download,
+    )
 
 
 ERRORS: list[Callable[[str, str], None]] = [

@@ -22,7 +22,7 @@ def _a_service_that_is_well(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, journal: object
 ) -> Iterator[None]:
     assert journal
-    monkeypatch.setattr("pipeline.logs.configure", lambda *_: None)
+    monkeypatch.setattr("pipeline.telemetry.logs.configure", lambda *_: None)
     with aruna() as address, answering(GFBIO) as gfbio, answering(HEALTH) as public:
         settings = {
             "ARUNA_SERVER_ADDRESS": address,

@@ -32,7 +32,7 @@ def _at_noon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {**ENVIRONMENT, "STATE_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(time, "time", lambda: NOON)
-    monkeypatch.setattr("pipeline.logs.configure", lambda *_: None)
+    monkeypatch.setattr("pipeline.telemetry.logs.configure", lambda *_: None)
 
 
 @pytest.fixture
@@ -247,6 +247,6 @@ def test_transform_starts_without_what_the_other_commands_need() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stderr.split()
-    assert "pipeline.bioschemas.command" in loaded
+    assert "pipeline.operators.transform" in loaded
     heavy = {"boto3", "grpc", "sqlalchemy", "rich", "requests", "structlog", "cryptography"}
     assert heavy.isdisjoint(loaded)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import structlog
 
-from pipeline import logs
-from pipeline.redaction import MASK
+from pipeline.telemetry import logs
+from pipeline.telemetry.redaction import MASK
 
 from .deliveries import LEAK, MARKED, delivery
 from .errors import ERRORS, quoting_aruna, refusing_s3

@@ -12,9 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline import __version__
 from pipeline.errors import Code
-from pipeline.journal import Journal
-from pipeline.metrics import HOOK_ANSWERS, Metrics
-from pipeline.operators import reconciled
+from pipeline.journal import Journal, reconcile_runs
+from pipeline.telemetry.metrics import HOOK_ANSWERS, Metrics
 
 from .deliveries import NOON, Clock, busy_day
 
@@ -72,8 +71,8 @@ def test_jobs_are_read_from_the_journal(journal: Journal, clock: Clock) -> None:
 
 
 def test_what_reconcile_found_adds_up_over_its_runs(journal: Journal) -> None:
-    reconciled.add(journal, found=2, unknown=5, now=NOON)
-    reconciled.add(journal, found=1, unknown=0, now=NOON + 60)
+    reconcile_runs.add(journal, found=2, unknown=5, now=NOON)
+    reconcile_runs.add(journal, found=1, unknown=0, now=NOON + 60)
     found = samples(Metrics().exposition(journal))
     assert value(found, "reconcile_found_total") == 3
     assert value(found, "reconcile_unknown_objects") == 0

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from pipeline import redaction
-from pipeline.redaction import MASK, hiding, redact
+from pipeline.telemetry import redaction
+from pipeline.telemetry.redaction import MASK, hiding, redact
 
 from .deliveries import DOWNLOAD, LEAK, MARKED, delivery
 
@@ -87,7 +87,7 @@ def test_too_short_a_value_does_not_blank_out_whole_lines() -> None:
 
 def test_all_that_a_delivery_lends_is_hidden() -> None:
     hook = delivery()
-    lent = [hook.token, *(MARKED[name] for name in MARKED if name != "token")]
+    lent = [hook.credentials.token, *(MARKED[name] for name in MARKED if name != "token")]
     with hiding(redaction.secrets_of_hook(hook)):
         for value in lent:
             assert redact(f"<{value}>") == f"<{MASK}>"

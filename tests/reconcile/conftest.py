@@ -108,7 +108,7 @@ def office(
 ) -> Office:
     """A project with one hook of the service, all of whose deliveries get lost; no service runs."""
     monkeypatch.setattr(account, "FORGETFUL_PAUSE", 0.01)
-    monkeypatch.setattr("pipeline.logs.configure", lambda *_: None)
+    monkeypatch.setattr("pipeline.telemetry.logs.configure", lambda *_: None)
     settings = {**sandbox.environment(SERVICE_URL), "WEBHOOK_TOKEN": TOKEN}
     for name, value in {**settings, "JOURNAL_URL": journal_url}.items():
         monkeypatch.setenv(name, value)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.__main__ import main
-from pipeline.operators import reconciled
+from pipeline.journal import reconcile_runs
 from sandbox.points import Call
 from sandbox.refusal import Dropped, forbidden
 from sandbox.ulid import new_ulid
@@ -68,7 +68,7 @@ def test_each_run_is_noted_for_the_metrics(office: Office) -> None:
     office.lose("plants.xml")
     office.reconcile()
     with office.journal() as journal:
-        noted = reconciled.read(journal)
+        noted = reconcile_runs.read(journal)
     assert (noted.found, noted.unknown) == (1, 0)
     assert noted.last_run > 0
 
@@ -80,7 +80,7 @@ def test_two_runs_at_once_come_one_after_the_other(
     with office.journal() as journal:
         journal.named_lease("reconcile", "another process", 60)
         monkeypatch.setattr(
-            "pipeline.reconcile.command.time.sleep",
+            "pipeline.operators.reconcile.time.sleep",
             lambda _: journal.named_lease("reconcile", "another process", 0),
         )
         result = office.reconcile("--json")
@@ -195,7 +195,7 @@ def test_an_aruna_that_goes_away_leaves_what_is_done_and_the_next_run_its_turn(
     assert result.lines[0].startswith("Aruna: it does not answer (")
     with office.journal() as journal:
         assert [job.object_id for job in journal.jobs()] == [first]
-        assert reconciled.read(journal) == reconciled.NEVER
+        assert reconcile_runs.read(journal) == reconcile_runs.NEVER
         assert journal.named_lease("reconcile", "the next one", 1)
 
 
@@ -205,7 +205,12 @@ def test_no_secret_is_shown(office: Office) -> None:
     hook = office.jobs()[0].hook
     assert hook is not None
     everything = "".join(result.out + "".join(result.lines) for result in shown)
-    for secret in (hook.token, hook.secret, hook.secret_key, hook.access_key):
+    for secret in (
+        hook.credentials.token,
+        hook.credentials.secret,
+        hook.credentials.secret_key,
+        hook.credentials.access_key,
+    ):
         assert secret not in everything
 
 

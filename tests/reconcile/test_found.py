@@ -7,8 +7,8 @@ from typing import Any
 
 import requests
 
-from pipeline.aruna import Aruna
-from pipeline.hook import Hook, secret_is_genuine
+from pipeline.aruna.client import Aruna
+from pipeline.aruna.hook import Credentials, Hook, secret_is_genuine
 from pipeline.journal import Outcome, State
 from sandbox.refusal import forbidden
 from tests.conftest import SAMPLE
@@ -21,7 +21,8 @@ def delivery(office: Office, source: str, *, hashes: bool = True) -> Hook:
     message = office.sandbox.object(source)
     if not hashes:
         del message.hashes[:]
-    return Hook(office.hook_id, message, "c2VjcmV0", 1, "https://a.example", "t", "a", "s")
+    lent = Credentials("c2VjcmV0", 1, "https://a.example", "t", "a", "s")
+    return Hook(office.hook_id, message, lent)
 
 
 def test_a_lost_hook_becomes_a_job_with_all_that_a_delivery_brings(office: Office) -> None:
@@ -34,15 +35,15 @@ def test_a_lost_hook_becomes_a_job_with_all_that_a_delivery_brings(office: Offic
     hook = job.hook
     assert hook is not None
     assert (hook.hook_id, hook.object) == (office.hook_id, office.sandbox.object(source))
-    assert hook.token == office.sandbox.owner_token
-    assert (hook.access_key, hook.secret_key) == (
+    assert hook.credentials.token == office.sandbox.owner_token
+    assert (hook.credentials.access_key, hook.credentials.secret_key) == (
         office.sandbox.owner.credentials.access_key,
         office.sandbox.owner.credentials.secret_key,
     )
-    assert requests.get(hook.download or "", timeout=10).content == SAMPLE
+    assert requests.get(hook.credentials.download or "", timeout=10).content == SAMPLE
     aruna = Aruna(office.sandbox.grpc_url)
     try:
-        assert secret_is_genuine(hook, aruna.public_key(hook.pubkey_serial) or "")
+        assert secret_is_genuine(hook, aruna.public_key(hook.credentials.pubkey_serial) or "")
     finally:
         aruna.close()
 
@@ -218,7 +219,7 @@ def test_a_delivery_that_was_faster_keeps_its_job(office: Office) -> None:
     (found,) = office.reconcile("--json").found
     assert found["job_id"] is None
     (job,) = office.jobs()
-    assert (job.deliveries, job.hook and job.hook.token) == (1, "t")
+    assert (job.deliveries, job.hook and job.hook.credentials.token) == (1, "t")
 
 
 def test_credentials_are_made_only_if_there_are_none(office: Office) -> None:
@@ -272,4 +273,4 @@ def test_the_public_key_is_the_servers_own(office: Office) -> None:
     office.reconcile()
     hook = office.jobs()[0].hook
     assert hook is not None
-    assert hook.pubkey_serial == 1
+    assert hook.credentials.pubkey_serial == 1

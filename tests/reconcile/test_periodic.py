@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline.journal import Journal, Outcome, State
-from pipeline.operators import reconciled
-from pipeline.reconcile import Reconciler, periodic
+from pipeline.journal import Journal, Outcome, State, reconcile_runs
+from pipeline.reconcile import periodic
+from pipeline.reconcile.periodic import Reconciler
 from pipeline.reconcile.turn import Turn
 from pipeline.settings import Settings
 from sandbox.refusal import forbidden
@@ -53,7 +53,7 @@ def start(office: Office, journal: Journal) -> Iterator[Start]:
 
 def run_has_ended(journal: Journal) -> bool:
     """Whether there was a run."""
-    return reconciled.read(journal).last_run > 0
+    return reconcile_runs.read(journal).last_run > 0
 
 
 def test_a_run_finds_what_was_lost_and_is_noted(
@@ -63,7 +63,7 @@ def test_a_run_finds_what_was_lost_and_is_noted(
     start()
     eventually(lambda: run_has_ended(journal))
     assert [job.object_id for job in journal.jobs()] == [source]
-    assert reconciled.read(journal).found == 1
+    assert reconcile_runs.read(journal).found == 1
 
 
 def test_no_more_jobs_are_queued_than_the_pool_takes(
@@ -86,7 +86,7 @@ def test_no_more_jobs_are_queued_than_the_pool_takes(
         )
         done.add(job.object_id)
     eventually(lambda: run_has_ended(journal))
-    assert reconciled.read(journal).found == 7
+    assert reconcile_runs.read(journal).found == 7
 
 
 def test_one_instance_of_them_all_runs_at_a_time(
@@ -113,7 +113,7 @@ def test_one_instance_of_them_all_runs_at_a_time(
 def test_it_is_not_due_again_before_its_time(
     office: Office, journal: Journal, start: Start
 ) -> None:
-    reconciled.add(journal, found=0, unknown=0, now=time.time())
+    reconcile_runs.add(journal, found=0, unknown=0, now=time.time())
     first = start(every=3600)
     second = start(every=0.01)
     eventually(lambda: len(office.sandbox.requests("grpc.ListOwnedHooks")) > 2)
@@ -135,7 +135,7 @@ def test_what_could_not_be_looked_at_is_counted(
     office.sandbox.at("grpc.GetDownloadURL", refused, times=None)
     start()
     eventually(lambda: run_has_ended(journal))
-    noted = reconciled.read(journal)
+    noted = reconcile_runs.read(journal)
     assert (noted.found, noted.unknown, journal.jobs()) == (0, 1, [])
 
 

@@ -6,10 +6,10 @@ import threading
 import time
 
 from sandbox import Sandbox
-from tests.bioschemas.documents import ABCD, abcd, elements
-from tests.bioschemas.test_archive import packed
 from tests.conftest import SAMPLE
 from tests.running import Running
+from tests.transform.bioschemas.documents import ABCD, abcd, elements
+from tests.transform.bioschemas.test_archive import packed
 from tests.whole import Whole
 
 from .processes import children_of, memory_of, worker_of

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 
-from pipeline.addresses import Addresses
-from pipeline.hook import parse_hook
+from pipeline.net.addresses import Addresses
 from pipeline.service import Service
 from pipeline.settings import Settings
+from pipeline.web.payload import parse_hook
 from sandbox import Answered, Call, Sandbox
+from tests.aruna.scripted import Scripted, answering, ok, serving
 from tests.conftest import SAMPLE
 from tests.payloads import as_bytes
 from tests.running import TOKEN, Running, free_port, running
-from tests.streams.scripted import Scripted, answering, ok, serving
 from tests.whole import Whole
 
 #: In each, PORT is that of a server on this machine that nobody may reach.

@@ -16,7 +16,7 @@ from sandbox import Sandbox
 from tests.conftest import SAMPLE
 from tests.payloads import as_bytes, payload
 from tests.running import TOKEN, Running
-from tests.test_hook import MALFORMED, with_member
+from tests.web.test_payload import MALFORMED, with_member
 from tests.whole import Whole
 
 from .wire import ask, head

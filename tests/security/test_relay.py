@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.relay import FETCHES
+from pipeline.web.relay import FETCHES
 from sandbox import Answered, Call, Sandbox
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest

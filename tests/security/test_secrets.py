@@ -16,14 +16,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 import grpc
 import pytest
 
-from pipeline.embedded import ENVIRONMENT
-from pipeline.redaction import secrets_of_hook
+from pipeline.telemetry.redaction import secrets_of_hook
+from pipeline.transform.embedded import ENVIRONMENT
 from sandbox import Answered, Call, Dropped, Refused, Sandbox
-from tests.bioschemas.generate import endless
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
 from tests.payloads import MARKED, QUERY, as_bytes, payload
 from tests.running import ROOT, TOKEN, Running, running
+from tests.transform.bioschemas.generate import endless
 from tests.whole import Whole
 
 from .conftest import STATUS_TOKEN

@@ -12,7 +12,7 @@ import pytest
 
 from app import BODY_SECONDS
 from pipeline.attempt import WATCH_PAUSE
-from pipeline.web_worker import HEAD_SECONDS, LINGER_SECONDS
+from pipeline.web.worker import HEAD_SECONDS, LINGER_SECONDS
 from tests.payloads import as_bytes, payload
 from tests.running import TOKEN, Running
 

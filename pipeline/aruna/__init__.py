@@ -1,0 +1,1 @@
+"""Aruna: gRPC, S3, the hook, and what its objects say."""

@@ -1,0 +1,1 @@
+"""What a job does, from the claim to the callback, and what runs jobs."""

@@ -1,0 +1,1 @@
+"""ABCD to Bioschemas JSON-LD: by GFBio, or by the embedded transformer."""

@@ -1,0 +1,1 @@
+"""The web side: reading hooks, the relay, and the gunicorn worker."""
