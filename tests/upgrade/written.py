@@ -20,7 +20,8 @@ import psycopg
 from cryptography.fernet import Fernet
 from sqlalchemy import Connection, create_engine, make_url, text
 
-from pipeline.hook import parse_hook
+from pipeline.aruna.objects import fingerprint
+from pipeline.web.payload import parse_hook
 
 DATA = Path(__file__).with_name("1.0.0")
 KEY = "dGhlIGtleSBvZiB0aGUgMS4wLjAgam91cm5hbCAuLi4="
@@ -78,7 +79,7 @@ def lend(url: str, bodies: Mapping[str, bytes]) -> None:
 
 def _lend(connection: Connection, row: Any, body: bytes) -> None:
     hook = parse_hook(body)
-    assert row.content == hook.content
+    assert row.content == fingerprint(hook.object)
     sealed = not bytes(row.credentials).startswith(b"{")
     plain = Fernet(KEY).decrypt(bytes(row.credentials)) if sealed else bytes(row.credentials)
     delivered = json.loads(body)
