@@ -25,7 +25,7 @@ from tests.whole import Whole
 
 #: The last commit of 1.0.0.
 OLD = "e0c220a"
-EACH = 12  # hooks in each of the five phases
+EACH = 10  # hooks that follow one another
 
 
 @pytest.fixture(scope="module")
@@ -81,26 +81,31 @@ def test_a_rolling_restart_from_1_0_0_loses_nothing_and_does_nothing_twice(
             return services.enter_context(running(tmp_path / name, settings, checkout=checkout))
 
         hosts, lock = [start("old-1", old), start("old-2", old)], Lock()
-        every = [*hosts]
         project = sandbox.create_project("garden")
         url = services.enter_context(address(hosts, lock))
         hook = sandbox.register_hook(url=f"{url}/webhook", projects=[project], token=TOKEN)
         whole = Whole(sandbox, hosts[-1], project, hook)
-        sources = upload(whole, "before")
+        sources = upload_until_each_has_worked(whole, hosts)
         load = services.enter_context(ThreadPoolExecutor(1))
         for name in ("new-1", "new-2"):
             meanwhile = load.submit(upload, whole, f"while-{name}-starts")
             with lock:
                 leaving = hosts.pop(0)
             assert leaving.stop() == 0
-            started = start(name, ROOT)
-            every.append(started)
-            hosts.append(started)
-            sources += meanwhile.result() + upload(whole, f"beside-{name}")
+            hosts.append(start(name, ROOT))
+            sources += meanwhile.result() + upload_until_each_has_worked(whole, hosts)
         whole.service = hosts[-1]
         eventually(lambda: is_idle(whole.service), timeout=120)
         assert_each_done_once(whole, sources)
-        assert [host.checkout for host in every if "job.succeeded" not in host.logged()] == []
+
+
+def upload_until_each_has_worked(whole: Whole, hosts: list[Running]) -> list[str]:
+    """Sources, until each of the hosts has done the job of one; others may have done more."""
+    sources: list[str] = []
+    while not all("job.succeeded" in host.logged() for host in hosts):
+        sources += upload(whole, f"after-{len(whole.sandbox.deliveries)}")
+        eventually(lambda: is_idle(hosts[-1]), timeout=60)
+    return sources
 
 
 def upload(whole: Whole, name: str) -> list[str]:
