@@ -462,7 +462,17 @@ def test_help_tells_each_exit_status(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["register_webhook.sh", "deploy/abcd2bioschema", "tests/deploy/boot.sh"]
+    "script",
+    [
+        "register_webhook.sh",
+        "deploy/abcd2bioschema",
+        "requirements/install",
+        "requirements/resolve",
+        "tests/deploy/base.sh",
+        "tests/deploy/boot.sh",
+        "tests/deploy/container.sh",
+        ".ci/run",
+    ],
 )
 def test_shellcheck_finds_nothing(tool: Tool, script: str) -> None:
     said = subprocess.run(
