@@ -119,6 +119,7 @@ class SocketWakeup:
         try:
             (self._directory / self._name).unlink(missing_ok=True)
             self._with_short_path(self._name, own.bind)
+            (self._directory / self._name).chmod(0o600)
         except OSError as error:
             own.close()
             log.warning("wakeup.not_heard", why=error.strerror)
