@@ -29,9 +29,10 @@ test: with-tests  ## run all tests, the fast ones first, on two cores; PYTHON=py
 image: with-tests  ## build the container image by buildah, and run it (as root)
 	@$(BIN)/python -m pytest -m image tests/deploy
 
-lint: with-tests  ## ruff: rules and format
+lint: with-tests  ## ruff: rules and format; import-linter: what may import what
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
 
 types: with-development  ## mypy --strict
 	@$(BIN)/mypy
