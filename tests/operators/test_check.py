@@ -57,6 +57,21 @@ def test_a_line_for_each_thing_that_is_in_place(capsys: Output) -> None:
     assert "knows transformation 5, version 2" in lines[3]
 
 
+def test_peers_with_ipv6_addresses_are_reached(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    with (
+        aruna("[::1]") as address,
+        answering(GFBIO, host="[::1]") as gfbio,
+        answering(HEALTH, host="[::1]") as public,
+    ):
+        monkeypatch.setenv("ARUNA_SERVER_ADDRESS", address)
+        monkeypatch.setenv("GFBIO_BASE_URL", f"{gfbio}/api")
+        monkeypatch.setenv("PUBLIC_URL", public)
+        status, lines = checked(capsys)
+    assert status == 0, lines
+
+
 def test_scripts_get_the_same_as_json(capsys: Output) -> None:
     assert main(["check", "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)
