@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.journal import Job, PastAttempt
+from pipeline.operators.units import rfc3339, seconds_left
 
 
 def job_record(job: Job, now: float) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def job_record(job: Job, now: float) -> dict[str, Any]:
         "ended_at": rfc3339(job.ended_at),
         "next_at": rfc3339(job.next_at),
         "token_expires": rfc3339(job.token_expires),
-        "token_seconds_left": _seconds_left(job.token_expires, now),
+        "token_seconds_left": seconds_left(job.token_expires, now),
         "can_retry": can_retry(job, now),
     }
 
@@ -60,18 +60,6 @@ def can_retry(job: Job, now: float) -> bool:
     return job.state == "failed" and job.credentials is not None and alive
 
 
-def rfc3339(seconds: float | None) -> str | None:
-    """Seconds since the epoch as ``2026-11-24T08:49:15.483Z``."""
-    if seconds is None:
-        return None
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
 def print_json(value: object) -> None:
     """For scripts: indented, so that people can read it too."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _seconds_left(expires: float | None, now: float) -> int | None:
-    return None if expires is None else max(0, int(expires - now))

@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from pipeline.__main__ import COMMANDS, main
 from pipeline.errors import Code
 from pipeline.journal import Journal, State
+from pipeline.operators.status import status_page
 
 from .deliveries import DAY, LEAK, NOON, Clock, busy_day, delivery, failed
 
@@ -98,6 +101,21 @@ def test_show_gives_attempts_and_times_to_scripts(ids: dict[str, str], capsys: O
     assert [(one["code"], one["next_at"]) for one in job["attempts_made"]] == [
         ("upload_failed", "2026-11-24T13:00:18.000Z")
     ]
+
+
+@pytest.mark.parametrize("expires", ["9e999", "-9e999", "1e15"])
+def test_a_token_whose_end_is_no_date_hides_no_job(
+    expires: str, ids: dict[str, str], tmp_path: Path, journal: Journal, capsys: Output
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as database:
+        where = f"WHERE id = '{ids['gfbio']}'"
+        database.execute(f"UPDATE jobs SET token_expires = {expires} {where}")  # noqa: S608
+        database.commit()
+    assert len(told(capsys, "jobs")) == len(journal.jobs())
+    assert told(capsys, "show", ids["gfbio"])["id"] == ids["gfbio"]
+    assert main(["jobs"]) == 0
+    assert main(["show", ids["gfbio"]]) == 0
+    assert ids["gfbio"] in status_page(journal, now=NOON)
 
 
 def test_only_what_has_credentials_and_a_living_token_can_be_retried(
