@@ -44,8 +44,10 @@ def serving(
     add(servicer, server)
     port = server.add_insecure_port(f"{host}:0")
     server.start()
-    yield f"http://{host}:{port}"
-    server.stop(0).wait()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop(0).wait()
 
 
 @contextmanager
@@ -80,7 +82,9 @@ def answering(
     server = Server((host.strip("[]"), 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield f"http://{host}:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
