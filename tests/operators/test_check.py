@@ -188,7 +188,7 @@ def test_a_data_proxy_that_does_not_answer_aruna_is_found(ours: Sandbox, capsys:
     status, lines = checked(capsys)
     assert status == 1
     assert lines[3].startswith(
-        "failed  data proxy     the one of project garden: Aruna does not reach its data proxy"
+        "failed  data proxy     the one of project garden: Aruna does not reach the data proxy"
     )
 
 
