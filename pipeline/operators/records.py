@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from pipeline.journal import Job, PastAttempt
+from pipeline.operators.advice import can_retry
 from pipeline.operators.units import rfc3339, seconds_left
 
 
@@ -52,12 +53,6 @@ def attempt_record(attempt: PastAttempt) -> dict[str, Any]:
         "message": attempt.message,
         "next_at": rfc3339(attempt.next_at),
     }
-
-
-def can_retry(job: Job, now: float) -> bool:
-    """Whether ``retry`` could do something for the job."""
-    alive = job.token_expires is None or job.token_expires > now
-    return job.state == "failed" and job.credentials is not None and alive
 
 
 def print_json(value: object) -> None:

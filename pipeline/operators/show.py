@@ -72,7 +72,7 @@ def _state(job: Job, now: float) -> str:
 def _reason(job: Job, now: float) -> list[tuple[str, str]]:
     """Why it failed and what to do, or why it has to wait."""
     if job.state is State.FAILED and job.outcome:
-        advice = advice_for(job.outcome.code, job.token_expires, now)
+        advice = advice_for(job, now)
         return [("why", f"{job.outcome.code}: {job.outcome.message}"), ("what to do", advice)]
     if job.state is not State.SUCCEEDED and job.last_error:
         code = f"{job.last_error.code}: " if job.last_error.code else ""

@@ -90,8 +90,8 @@ def _say_what_is_not_shown(
     missing = counted - sum(number * parents[place_id] for place_id, number in shown.items())
     if counted > 1 and missing > 0:
         run.say(
-            f"project {project_id}: Aruna does not show {missing} of the objects that it counts; it "
-            "shows them again after its next restart, or when an object is created beside them"
+            f"project {project_id}: Aruna does not show {missing} of the objects that it counts; "
+            "it shows them again after its next restart, or when an object is created beside them"
         )
 
 

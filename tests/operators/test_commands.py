@@ -87,7 +87,7 @@ def test_show_says_why_and_what_to_do(ids: dict[str, str], capsys: Output) -> No
     assert main(["show", ids["gfbio"][:12]]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"job {ids['gfbio']} state failed why gfbio_unavailable: GFBio can't be reached" in said
-    assert "what to do Check GFBio with «python -m pipeline check»" in said
+    assert "what to do Check GFBio with: python -m pipeline check. Then retry the job." in said
     assert "arrived 2026-11-24 12:35:00 UTC, 25 min ago" in said
     assert "token 6 d, 2026-11-30 13:00:00 UTC" in said
     assert "STEP NO. BEGAN TOOK CODE MESSAGE work 1 25 min ago" in said
