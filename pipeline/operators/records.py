@@ -6,13 +6,17 @@ import json
 import sys
 from typing import Any
 
-from pipeline.journal import Job, PastAttempt
+from pipeline.journal import Job, PastAttempt, Step
 from pipeline.operators.advice import can_retry
 from pipeline.operators.units import rfc3339, seconds_left
 
 
 def job_record(job: Job, now: float) -> dict[str, Any]:
-    """What there is to know of a job; times as RFC 3339, ``now`` in seconds since the epoch."""
+    """What there is to know of a job; times as RFC 3339, ``now`` in seconds since the epoch.
+
+    ``attempts`` are the counted attempts of the work, those that were lost with their process
+    included; ``callback_attempts`` those of the callback.
+    """
     reason = job.outcome or job.last_error
     return {
         "id": job.id,
@@ -53,6 +57,11 @@ def attempt_record(attempt: PastAttempt) -> dict[str, Any]:
         "message": attempt.message,
         "next_at": rfc3339(attempt.next_at),
     }
+
+
+def attempt_number(job: Job) -> int:
+    """The number of the attempt of the present step that is under way, or comes next."""
+    return 1 + (job.attempt if job.step is Step.WORK else job.callback_attempt)
 
 
 def print_json(value: object) -> None:

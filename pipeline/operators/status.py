@@ -21,6 +21,7 @@ from pipeline import __version__
 from pipeline.journal import Job, Journal, JournalUnavailable, State, reconcile_runs
 from pipeline.operators import units
 from pipeline.operators.advice import advice_for
+from pipeline.operators.records import attempt_number
 
 #: Seconds between two loads of the page.
 REFRESH = 10
@@ -158,6 +159,7 @@ def _rendered(overview: Overview | None, verdict: Verdict, refreshing: bool) -> 
         version=__version__,
         units=units,
         advice_for=advice_for,
+        attempt_number=attempt_number,
         done_of=_done_of,
         length_of=_length_of,
         time_of_day=units.moment(overview.now if overview else time.time()),

@@ -18,10 +18,10 @@ import pytest
 
 from pipeline.__main__ import COMMANDS, main
 from pipeline.errors import Code
-from pipeline.journal import Journal, State
+from pipeline.journal import Journal, Outcome, State
 from pipeline.operators.status import status_page
 
-from .deliveries import DAY, LEAK, NOON, Clock, busy_day, delivery, failed
+from .deliveries import DAY, LEAK, NOON, Clock, busy_day, claimed, delivery, failed, held
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -90,7 +90,24 @@ def test_show_says_why_and_what_to_do(ids: dict[str, str], capsys: Output) -> No
     assert "what to do Check GFBio with: python -m pipeline check. Then retry the job." in said
     assert "arrived 2026-11-24 12:35:00 UTC, 25 min ago" in said
     assert "token 6 d, 2026-11-30 13:00:00 UTC" in said
-    assert "STEP NO. BEGAN TOOK CODE MESSAGE work 1 25 min ago" in said
+    assert "STEP NO. STARTED TOOK CODE MESSAGE work 1 25 min ago" in said
+
+
+def test_show_counts_the_attempts_of_each_step(journal: Journal, capsys: Output) -> None:
+    job = claimed(journal, delivery())
+    journal.retry(*held(job), at=NOON, code=Code.TIMEOUT, message="slow")
+    (job,) = journal.claim("a worker", 1, 60)
+    journal.worked(*held(job), Outcome(None))
+    journal.retry(*held(job), at=NOON + 60, code=Code.CALLBACK_FAILED, message="away")
+
+    assert main(["show", job.id]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "state queued, attempt 2 of the callback is due in 60 s" in said
+    assert "attempts 2 of the work, 1 of the callback" in said
+    assert "work 2 just now 0 s ok" in said
+    record = told(capsys, "show", job.id)
+    assert (record["attempts"], record["callback_attempts"]) == (2, 1)
+    assert len(record["attempts_made"]) == 3
 
 
 def test_show_gives_attempts_and_times_to_scripts(ids: dict[str, str], capsys: Output) -> None:
