@@ -1,4 +1,7 @@
-"""A job as scripts read it: one flat JSON object without a secret."""
+"""A job as scripts read it: one flat JSON object without a secret.
+
+Messages are masked before they are kept; those of version 1.0.0 were not.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from pipeline.journal import Job, PastAttempt, Step
 from pipeline.operators.advice import can_retry
 from pipeline.operators.units import rfc3339, seconds_left
+from pipeline.telemetry.redaction import redact
 
 
 def job_record(job: Job, now: float) -> dict[str, Any]:
@@ -33,7 +37,7 @@ def job_record(job: Job, now: float) -> dict[str, Any]:
         "callback_attempts": job.callback_attempt,
         "deliveries": job.deliveries,
         "code": reason.code if reason else None,
-        "message": reason.message if reason else None,
+        "message": redact(reason.message) if reason else None,
         "result_id": job.result_id,
         "result_name": job.result_name,
         "created_at": rfc3339(job.created_at),
@@ -54,7 +58,7 @@ def attempt_record(attempt: PastAttempt) -> dict[str, Any]:
         "started_at": rfc3339(attempt.started_at),
         "ended_at": rfc3339(attempt.ended_at),
         "code": attempt.code,
-        "message": attempt.message,
+        "message": redact(attempt.message),
         "next_at": rfc3339(attempt.next_at),
     }
 

@@ -21,7 +21,19 @@ from pipeline.errors import Code
 from pipeline.journal import Journal, Outcome, State
 from pipeline.operators.status import status_page
 
-from .deliveries import DAY, LEAK, NOON, Clock, busy_day, claimed, delivery, failed, held
+from .deliveries import (
+    DAY,
+    DOWNLOAD,
+    LEAK,
+    NOON,
+    Clock,
+    busy_day,
+    claimed,
+    delivery,
+    failed,
+    held,
+    waiting,
+)
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -179,6 +191,17 @@ def test_no_command_shows_a_secret(ids: dict[str, str], capsys: Output) -> None:
     main(["jobs", "--json"])
     said = capsys.readouterr()
     assert LEAK not in (said.out + said.err).lower()
+
+
+def test_a_presigned_query_in_a_message_is_shown_nowhere(journal: Journal, capsys: Output) -> None:
+    message = f"GFBio refused: File not found: {DOWNLOAD}"
+    job_id = failed(journal, delivery(), Code.TRANSFORMATION_FAILED, message)
+    waiting(journal, delivery("b.xml"), Code.TIMEOUT, message, at=NOON + 60)
+    for argv in (["show", job_id], ["show", job_id, "--json"], ["jobs"], ["jobs", "--json"]):
+        assert main(argv) == 0
+    said = capsys.readouterr().out + status_page(journal, now=NOON)
+    assert "GFBio refused: File not found" in said
+    assert LEAK not in said.lower()
 
 
 @pytest.mark.parametrize(
