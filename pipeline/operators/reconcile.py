@@ -21,7 +21,7 @@ from pipeline.errors import LeaseLost
 from pipeline.journal import Journal, reconcile_runs
 from pipeline.operators import CommandFailed, units
 from pipeline.operators.environment import journal_of_service, settings_of_service
-from pipeline.operators.records import print_json, rfc3339
+from pipeline.operators.records import print_json
 from pipeline.operators.table import print_table
 from pipeline.reconcile.hooks import OwnHooks
 from pipeline.reconcile.lost import Criteria, Lost, made_at
@@ -178,7 +178,7 @@ def _record(lost: Lost, job_id: str | None) -> _Record:
 
 def _print(found: list[_Record], *, as_json: bool) -> None:
     if as_json:
-        print_json([one | {"since": rfc3339(one["since"])} for one in found])
+        print_json([one | {"since": units.rfc3339(one["since"])} for one in found])
     elif found:
         now = time.time()
         print_table(_COLUMNS, [_cells(one, now) for one in found], elastic="PATH")

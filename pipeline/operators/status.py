@@ -21,6 +21,8 @@ from pipeline import __version__
 from pipeline.journal import Job, Journal, JournalUnavailable, State, reconcile_runs
 from pipeline.operators import units
 from pipeline.operators.advice import advice_for
+from pipeline.operators.records import attempt_number
+from pipeline.telemetry.redaction import redact
 
 #: Seconds between two loads of the page.
 REFRESH = 10
@@ -158,6 +160,8 @@ def _rendered(overview: Overview | None, verdict: Verdict, refreshing: bool) -> 
         version=__version__,
         units=units,
         advice_for=advice_for,
+        attempt_number=attempt_number,
+        redact=redact,
         done_of=_done_of,
         length_of=_length_of,
         time_of_day=units.moment(overview.now if overview else time.time()),

@@ -23,7 +23,9 @@ LARGE = 10_000_000  # bytes of a file from which on a progress bar is worth it
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``python -m pipeline transform``."""
     parser.add_argument("file", metavar="FILE", help="an ABCD document or archive; - for stdin")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="instead of stdout")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", default="-", help="a file instead of stdout (-)"
+    )
     parser.add_argument(
         "--check",
         action="store_true",
@@ -95,11 +97,19 @@ def read(file: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def target(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that takes the name ``path`` only once it is complete."""
-    if path is None:
+def target(name: str) -> Iterator[BinaryIO]:
+    """Standard output if it is ``-``; else a file that takes its name only once it is complete.
+
+    A pipe or a device is written to, not replaced.
+    """
+    if name == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
+        return
+    path = Path(name)
+    if path.exists() and not path.is_file():
+        with path.open("wb") as special:
+            yield special
         return
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -140,4 +140,4 @@ class Reconciler:
 
 
 def _say(line: str) -> None:
-    log.warning("reconcile.skipped", what=line)
+    log.warning("reconcile.notice", message=line)

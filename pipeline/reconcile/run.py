@@ -103,7 +103,7 @@ def why_refused(refusal: ArunaRefused) -> str:
     if refusal.unauthenticated:
         return f"it is gone, or ARUNA_TOKEN has no right to it (Aruna says: {said})"
     if refusal.proxy_silent:
-        return f"Aruna does not reach its data proxy (Aruna says: {said})"
+        return f"Aruna does not reach the data proxy (Aruna says: {said})"
     return f"Aruna refuses it ({refusal.status.name}: {said})"
 
 

@@ -59,7 +59,7 @@ class Search:
         why = source and why_lost(source, lost.hook, self.criteria)
         if source is None or why is None:
             return None
-        s3 = self._credentials(_endpoint_of(source))
+        s3 = self._credentials(endpoint_of(source))
         if s3 is None:
             return None
         download = run.ask(what, run.aruna.download_url, source.id)
@@ -96,7 +96,7 @@ class Search:
         return self._s3[endpoint_id]
 
 
-def _endpoint_of(source: models_pb2.Object) -> str:
-    """The data proxy that has the whole object (Aruna 2.0.4: the first with a full sync)."""
-    full = [endpoint.id for endpoint in source.endpoints if endpoint.HasField("full_sync")]
+def endpoint_of(thing: models_pb2.Object | models_pb2.Project) -> str:
+    """The data proxy that has all of it (Aruna 2.0.4: the first with a full sync)."""
+    full = [endpoint.id for endpoint in thing.endpoints if endpoint.HasField("full_sync")]
     return next(iter(full), "")

@@ -79,7 +79,7 @@ class Settings:
         values.address, None, "Aruna's gRPC address, `https://host[:port]`", said="required"
     )
     server_host: str = setting(
-        values.text,
+        values.host,
         "0.0.0.0",  # noqa: S104 - a container's only way; SECURITY.md says what stands before it
         "address to listen on",
     )
@@ -197,7 +197,10 @@ class Settings:
         secret=True,
     )
     aruna_token: str | None = setting(
-        values.text, None, "an operator's API token, for `reconcile` alone", secret=True
+        values.token,
+        None,
+        "an operator's API token, for `reconcile` and `check` alone",
+        secret=True,
     )
     reconcile_every: int | None = setting(
         values.number(1, "seconds"),

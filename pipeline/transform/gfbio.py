@@ -75,7 +75,8 @@ def session_for(base_url: str) -> Session:
     """A session that goes to GFBio and nowhere else, whatever address the operator gave it."""
     parts = urlsplit(base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Session(Addresses((f"{parts.hostname}:{port}",), insecure=parts.scheme == "http"))
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return Session(Addresses((f"{host}:{port}",), insecure=parts.scheme == "http"))
 
 
 def transform_url(gfbio: GFBio, input_url: str, kind: Kind, attempt: Attempt) -> Transformed:

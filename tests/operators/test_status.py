@@ -61,10 +61,10 @@ def test_a_busy_day_shows_what_runs_waits_and_failed_and_what_to_do(
     assert f"Lichenes.xml {ids['waiting']} in 18 s the data proxy answered 503 to a part" in said
     assert (
         f"sub/dir/Bryophyta.xml {ids['gfbio']} gfbio_unavailable GFBio can't be reached, or broke "
-        "off its answer Check GFBio with «python -m pipeline check»; once it is back, retry the "
+        "off its answer Check GFBio with: python -m pipeline check. Then retry the "
         "job. 25 min ago 6 d" in said
     )
-    assert "it must be registered anew Register the hook anew (register_webhook.sh)" in said
+    assert "it must be registered anew Register the hook again (register_webhook.sh)" in said
     assert "Done in 24 hours 5 half of them within 5.5 s" in said
     assert "Bytes in 24 hours 17.6 MB read, 13.0 MB written" in said
 
