@@ -112,6 +112,7 @@ def claim(
             stage="",
             bytes_in=case((working, 0), else_=jobs.c.bytes_in),
             bytes_out=case((working, 0), else_=jobs.c.bytes_out),
+            relay_bytes=case((working, 0), else_=jobs.c.relay_bytes),
         )
         .returning(jobs)
     )

@@ -97,7 +97,9 @@ def test_a_job_that_kills_its_process_again_and_again_ends_with_an_error_label(
     held.let_go()
     whole.service.start()
     whole.wait_for_callback(source)
-    assert whole.error(source).startswith("internal_error: the service has died in 6 attempts")
+    assert whole.error(source).startswith(
+        f"internal_error: the service has died in {MAX_LOST + 1} attempts"
+    )
     assert whole.effective_callbacks(source) == 1
 
 

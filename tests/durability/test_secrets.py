@@ -26,8 +26,8 @@ def lent(whole: Whole) -> list[bytes]:
 
 def kept(whole: Whole) -> set[bytes]:
     """Those of them that are in a file of the journal."""
-    files = Path(whole.service.environment["STATE_DIR"]).iterdir()
-    content = b"".join(file.read_bytes() for file in files)
+    found = Path(whole.service.environment["STATE_DIR"]).iterdir()
+    content = b"".join(file.read_bytes() for file in found if file.is_file())
     return {secret for secret in lent(whole) if secret in content}
 
 

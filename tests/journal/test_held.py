@@ -228,6 +228,7 @@ def test_the_bytes_of_the_work_are_counted_anew_in_each_attempt_and_kept_for_the
     journal.enqueue(delivery())
     held = claimed(journal)
     held.meter.bytes_in, held.meter.bytes_out = 5, 3
+    journal.relay_moved(held.open_relay("xml"), 100)
     held.retry(seconds=0, error=Outcome("timeout"))
     again = claimed(journal)
     assert again.job.progress == Progress("", 0, 0)
