@@ -7,25 +7,19 @@ labelled upload; then what each of them says. Last, a hook that Aruna loses, and
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import requests
 from aruna.api.storage.models.v2 import models_pb2
 from google.protobuf.json_format import MessageToDict
 
 from sandbox import Sandbox
+from sandbox.service import ROOT, Service, bare_environment
 
-ROOT = Path(__file__).parent.parent
-TOKEN = "a-token-for-the-demo-alone"  # noqa: S105 - of the demo, on loopback
 PATIENCE = 120.0
 HEAD = 900
 
@@ -34,16 +28,15 @@ def main() -> int:
     """Run the demo with the file that the arguments name; the exit status."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "sandbox" / "sample.xml"
     document = path.read_bytes()
-    with _workplace() as directory, Sandbox() as sandbox:
-        port = _free_port()
-        environment = _environment(sandbox, port, directory)
-        with _service(environment, directory / "service.log") as log:
-            demo = Demo(sandbox, environment, log)
+    with tempfile.TemporaryDirectory(prefix="abcd2bioschema-demo-") as directory, Sandbox() as box:
+        settings = {**box.environment(), "LOG_FORMAT": "text", "NO_COLOR": "1"}
+        with closing(Service(Path(directory), settings)) as service:
             try:
-                demo.show(path.name, document)
-            except TimeoutError:
-                print(log.read_text(), file=sys.stderr)
-                print("the demo's job did not come to its end; above is the log", file=sys.stderr)
+                service.start()
+                Demo(box, service).show(path.name, document)
+                service.stop()
+            except (RuntimeError, TimeoutError) as error:
+                print(service.logged(), error, "Above is the service's log.", file=sys.stderr)
                 return 1
     return 0
 
@@ -51,14 +44,14 @@ def main() -> int:
 class Demo:
     """What is shown, in its order."""
 
-    def __init__(self, sandbox: Sandbox, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, sandbox: Sandbox, service: Service) -> None:
         self._sandbox = sandbox
-        self._environment = environment
-        self._log = log
+        self._service = service
 
     def show(self, name: str, document: bytes) -> None:
         """All of it."""
-        say(f"Aruna, its S3 and GFBio on {self._sandbox.grpc_url}, …; the service on {self._url}")
+        aruna, service = self._sandbox.grpc_url, self._service.url
+        say(f"Aruna, its S3 and GFBio on {aruna}, …; the service on {service}")
         project = self._sandbox.create_project("demo")
         self._register(project)
         say(f"a researcher uploads {name} ({len(document):,} bytes) with the label ABCD")
@@ -69,17 +62,13 @@ class Demo:
         self._lose_and_find(name, document, project)
         say("done")
 
-    @property
-    def _url(self) -> str:
-        return self._environment["PUBLIC_URL"]
-
     def _register(self, project: str) -> None:
         say("an operator registers the hook: ./register_webhook.sh create")
         self._run(
             [
                 str(ROOT / "register_webhook.sh"),
                 *("create", "--aruna-url", self._sandbox.gateway_url),
-                *("--url", f"{self._url}/webhook", "--project", project),
+                *("--url", f"{self._service.url}/webhook", "--project", project),
             ]
         )
 
@@ -102,7 +91,7 @@ class Demo:
         say("python -m pipeline jobs")
         self._run([sys.executable, "-m", "pipeline", "jobs"])
         say("what the service logged: the acknowledgement, GFBio at the relay, the job's end")
-        for line in self._log.read_text().splitlines():
+        for line in self._service.logged().splitlines():
             if any(word in line for word in ("/webhook", "job.succeeded", "job.failed", "/relay/")):
                 print(f"   {line}")
 
@@ -156,10 +145,9 @@ class Demo:
             command,
             cwd=ROOT,
             env={
-                **_bare_environment(),
-                **self._environment,
+                **bare_environment(),
+                **self._service.environment,
                 "COLUMNS": "100",
-                "ARUNA_TOKEN": self._sandbox.owner_token,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -174,71 +162,6 @@ class Demo:
 def say(text: str) -> None:
     """A heading."""
     print(f"\n=> {text}", flush=True)
-
-
-@contextmanager
-def _workplace() -> Iterator[Path]:
-    """A directory for the service's state that goes with the demo."""
-    directory = Path(tempfile.mkdtemp(prefix="abcd2bioschema-demo-"))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _environment(sandbox: Sandbox, port: int, directory: Path) -> dict[str, str]:
-    url = f"http://127.0.0.1:{port}"
-    return {
-        **sandbox.environment(url),
-        "SERVER_HOST": "127.0.0.1",
-        "SERVICE_PORT": str(port),
-        "WEBHOOK_TOKEN": TOKEN,
-        "STATE_DIR": str(directory / "state"),
-        "TEMP_DIR": str(directory / "temp"),
-        "LOG_FORMAT": "text",
-        "NO_COLOR": "1",
-    }
-
-
-def _bare_environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-
-
-@contextmanager
-def _service(environment: dict[str, str], log: Path) -> Iterator[Path]:
-    """The service under gunicorn, as README says; ended by SIGTERM."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
-            cwd=ROOT,
-            env={**_bare_environment(), **environment},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        _wait_until_healthy(f"{environment['PUBLIC_URL']}/health", process, log)
-        yield log
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    retries = requests.adapters.Retry(total=20, backoff_factor=0.05, backoff_max=1)
-    with requests.Session() as session:
-        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=retries))
-        try:
-            session.get(url, timeout=10).raise_for_status()
-        except requests.RequestException as error:
-            print(log.read_text(), file=sys.stderr)
-            raise SystemExit(f"the service did not start ({process.poll()})") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 if __name__ == "__main__":

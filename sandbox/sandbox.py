@@ -8,23 +8,26 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from aruna.api.hooks.services.v2 import hooks_service_pb2 as hooks_pb2
 from aruna.api.storage.models.v2 import models_pb2 as models
 from aruna.api.storage.services.v2 import collection_service_pb2 as collections_pb2
 from aruna.api.storage.services.v2 import dataset_service_pb2 as datasets_pb2
 from aruna.api.storage.services.v2 import object_service_pb2 as objects_pb2
 
-from sandbox import asking
-from sandbox.containers import create_collection, create_dataset, create_project
-from sandbox.delivery import Delivered
-from sandbox.machinery import Machinery, Ports
-from sandbox.points import Action, Call
-from sandbox.registrations import Callback
+from sandbox.aruna import messages
+from sandbox.aruna.delivery import Delivered
+from sandbox.aruna.hierarchy import create_collection, create_dataset, create_project
+from sandbox.aruna.hooks import Callback
+from sandbox.aruna.model import OBJECT, Credentials, Right, Token
+from sandbox.aruna.state import Overlap
+from sandbox.aruna.ulid import new_ulid
+from sandbox.failpoints import Action, Call
+from sandbox.s3.uploads import Uploader
+from sandbox.servers import Ports, Servers
 from sandbox.switches import ArunaSwitches, GfbioSwitches
-from sandbox.things import OBJECT, Credentials, Right, Token
-from sandbox.ulid import new_ulid
-from sandbox.uploading import Uploader
 
 #: Seconds.
+_YEAR = 365 * 24 * 3600
 _LOOK_OUTSIDE_EVERY = 0.1
 
 
@@ -55,23 +58,23 @@ class Sandbox:
     ) -> None:
         self.aruna = aruna or ArunaSwitches()
         self.gfbio = gfbio or GfbioSwitches()
-        self._machinery = Machinery(self.aruna, self.gfbio, ports or Ports(), host)
-        self._world = self._machinery.world
-        self._objects = self._machinery.objects
-        self._registrations = self._machinery.registrations
-        self.grpc_url = self._machinery.grpc_url
-        self.gateway_url = self._machinery.gateway_url
-        self.s3_url = self._machinery.s3_url
-        self.gfbio_url = self._machinery.gfbio_url
+        self._servers = Servers(self.aruna, self.gfbio, ports or Ports(), host)
+        self._state = self._servers.state
+        self._objects = self._servers.objects
+        self._hooks = self._servers.hooks
+        self.grpc_url = self._servers.grpc_url
+        self.gateway_url = self._servers.gateway_url
+        self.s3_url = self._servers.s3_url
+        self.gfbio_url = self._servers.gfbio_url
         self.owner = self.create_user()
         self.owner_token = self.owner.token_text
-        self._uploader = Uploader(self._world, self.owner.credentials)
+        self._uploader = Uploader(self._state, self.owner.credentials)
 
     def close(self) -> None:
         """End all threads and sockets."""
-        self._machinery.stop()
+        self._servers.stop()
         self._uploader.close()
-        self._machinery.close()
+        self._servers.close()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -98,22 +101,22 @@ class Sandbox:
     def create_user(self) -> User:
         """A new account."""
         user_id = new_ulid()
-        token, text = self._world.issue_token(
-            user_id, project_id=None, right=Right.ADMIN, expires=int(time.time()) + asking.YEAR
+        token, text = self._state.issue_token(
+            user_id, project_id=None, right=Right.ADMIN, expires=int(time.time()) + _YEAR
         )
-        return User(user_id, token, text, self._world.issue_credentials(token))
+        return User(user_id, token, text, self._state.issue_credentials(token))
 
     def create_token(
         self,
         *,
         project: str | None = None,
         right: Right = Right.ADMIN,
-        expires_in: float = asking.YEAR,
+        expires_in: float = _YEAR,
         user: User | None = None,
     ) -> str:
         """An API token: personal, or for one project; ``expires_in`` seconds."""
         owner = user or self.owner
-        _, text = self._world.issue_token(
+        _, text = self._state.issue_token(
             owner.id, project_id=project, right=right, expires=int(time.time() + expires_in)
         )
         return text
@@ -121,23 +124,23 @@ class Sandbox:
     def create_project(self, name: str, *, user: User | None = None) -> str:
         """A new project: its id. Its name is its bucket's."""
         token = (user or self.owner).token
-        return str(create_project(self._world, token, asking.for_project(name)).project.id)
+        return str(create_project(self._state, token, messages.project_request(name)).project.id)
 
     def create_collection(self, name: str, project: str) -> str:
         """A new collection in a project: its id."""
         request = collections_pb2.CreateCollectionRequest(
             name=name, data_class=models.DATA_CLASS_PUBLIC, project_id=project
         )
-        return str(create_collection(self._world, self.owner.token, request).collection.id)
+        return str(create_collection(self._state, self.owner.token, request).collection.id)
 
     def create_dataset(self, name: str, parent: str) -> str:
         """A new dataset in a project or a collection: its id."""
         request = datasets_pb2.CreateDatasetRequest(
             name=name,
             data_class=models.DATA_CLASS_PUBLIC,
-            **asking.within(self._world.resources[parent]),
+            **messages.parent_member(self._state.resources[parent]),
         )
-        return str(create_dataset(self._world, self.owner.token, request).dataset.id)
+        return str(create_dataset(self._state, self.owner.token, request).dataset.id)
 
     def register_hook(
         self,
@@ -155,20 +158,17 @@ class Sandbox:
         user: User | None = None,
     ) -> str:
         """Register a hook: its id. ``timeout`` in seconds since the epoch (default: in a year)."""
-        request = asking.for_hook(
-            url=url,
-            projects=projects,
-            token=token,
-            trigger=trigger,
-            key=key,
-            value=value,
+        external = messages.external_hook(url, method, token, template)
+        expires = time.time() + _YEAR if timeout is None else timeout
+        request = hooks_pb2.CreateHookRequest(
             name=name,
-            method=method,
-            timeout=timeout,
-            template=template,
+            description="registered in the sandbox",
+            project_ids=list(projects),
+            timeout=int(expires * 1000),
+            trigger=messages.label_trigger(trigger, key, value),
+            hook=hooks_pb2.Hook(external_hook=external),
         )
-        token_of = (user or self.owner).token
-        return str(self._registrations.create(self._world, token_of, request).hook_id)
+        return str(self._hooks.create((user or self.owner).token, request).hook_id)
 
     def create_object(
         self,
@@ -183,10 +183,10 @@ class Sandbox:
 
         ``metadata`` are further members of the request.
         """
-        request = asking.for_object(name, self._world.resources[parent], labels, metadata)
-        created = self._objects.create(self._world, self.owner.token, request).object
+        request = messages.object_request(name, self._state.resources[parent], labels, metadata)
+        created = self._objects.create_alone(self.owner.token, request).object
         if second_parent is not None:
-            self._world.attach(self._world.resources[created.id], second_parent)
+            self._state.attach(self._state.resources[created.id], second_parent)
         return str(created.id)
 
     def upload(
@@ -212,8 +212,8 @@ class Sandbox:
 
     def fill(self, object_id: str, data: bytes, *, multipart: bool = False) -> None:
         """Upload the content of an object, the first or another, as a user does it."""
-        resource = self._world.resources[object_id]
-        self._world.closing.wait(max(0.0, resource.known_at - time.monotonic()))
+        resource = self._state.resources[object_id]
+        self._state.closing.wait(max(0.0, resource.proxy_knows_at - time.monotonic()))
         if not multipart:
             self._uploader.put(object_id, data)
             return
@@ -231,14 +231,14 @@ class Sandbox:
 
     def add_label(self, object_id: str, key: str, value: str) -> None:
         """UpdateObject with one more label: it replaces all the object had (Aruna 2.0.4)."""
-        added = [asking.label(key, value)]
+        added = [messages.label(key, value)]
         request = objects_pb2.UpdateObjectRequest(object_id=object_id, add_key_values=added)
-        self._objects.update(self._world, self.owner.token, request)
+        self._objects.update(self.owner.token, request)
 
     def delete(self, object_id: str) -> None:
         """DeleteObject, by the owner."""
         request = objects_pb2.DeleteObjectRequest(object_id=object_id)
-        self._objects.delete(self._world, self.owner.token, request)
+        self._objects.delete(self.owner.token, request)
 
     def populate(self, parent: str, count: int, *, prefix: str = "object") -> list[str]:
         """Make many AVAILABLE objects without content at once: their ids. No hook fires."""
@@ -246,27 +246,29 @@ class Sandbox:
 
     def object(self, object_id: str) -> models.Object:
         """An object as it truly is."""
-        return self._world.full(self._world.resources[object_id])
+        return self._state.snapshot_of(self._state.resources[object_id])
 
     def objects_in(self, parent: str) -> list[models.Object]:
         """All objects below a project, collection or dataset that are not deleted."""
-        with self._world.changed:
+        with self._state.changed:
             found = []
-            for child_id in self._world.resources[parent].children.values():
-                child = self._world.resources[child_id]
+            for child_id in self._state.resources[parent].children.values():
+                child = self._state.resources[child_id]
                 inner = self.objects_in(child_id) if child.variant != OBJECT else []
-                found += inner or ([self._world.full(child)] if child.variant == OBJECT else [])
+                found += inner or (
+                    [self._state.snapshot_of(child)] if child.variant == OBJECT else []
+                )
             return found
 
     def content(self, object_id: str) -> bytes:
         """An object's stored bytes."""
-        content = self._world.resources[object_id].content
+        content = self._state.resources[object_id].content
         keys = [part.key for part in content.parts if part.key] if content else []
-        return b"".join(block for key in keys for block in self._machinery.store.read(key))
+        return b"".join(block for key in keys for block in self._servers.store.read(key))
 
     def part_digests(self, object_id: str) -> list[tuple[int, str]]:
         """Size in bytes and SHA-256 in hex of each uploaded part, also with ``sink``."""
-        content = self._world.resources[object_id].content
+        content = self._state.resources[object_id].content
         return [(part.size, part.sha256) for part in content.parts] if content else []
 
     def hook_status(self, object_id: str, hook_id: str) -> list[models.KeyValue]:
@@ -280,11 +282,20 @@ class Sandbox:
             (kv.key, kv.value) for kv in self.object(object_id).key_values if kv.variant == label
         ]
 
+    def restart_server(self) -> None:
+        """Start Aruna's server anew: what it holds in its caches alone is lost, and what they lack
+        is there again."""
+        self._state.reload_all()
+
+    def forget_rights(self, seconds: float) -> None:
+        """For so many seconds the tokens of hooks have no rights, as with a busy Aruna 2.0.4."""
+        self._state.rights_forgotten_until = time.monotonic() + seconds
+
     def release(self) -> None:
         """Let every multipart upload be finished now."""
         self.aruna.finalise_seconds = 0.0
-        with self._world.changed:
-            self._world.changed.notify_all()
+        with self._state.changed:
+            self._state.changed.notify_all()
 
     def at(
         self, operation: str, action: Action, *, after: bool = False, times: int | None = 1
@@ -295,32 +306,47 @@ class Sandbox:
         for so many calls, ``None`` for all. Operations: ``grpc.<Rpc>``, ``gateway.<Rpc>``,
         ``s3.get|head|put|create_multipart|part|complete|delete|abort``,
         ``gfbio.transform|job|result|delete|transformations`` and ``hook`` (a delivery).
+
+        Within some of them there are more: ``s3.put_end``, when all bytes of a PutObject are there,
+        and ``s3.reencode``, when the object of a CompleteMultipartUpload is AVAILABLE (``Dropped``
+        leaves either object AVAILABLE and broken); ``create_object``, when Aruna has read the
+        parent of the object to create.
         """
-        self._world.points.at(operation, action, after=after, times=times)
+        self._state.failpoints.at(operation, action, after=after, times=times)
 
     def requests(self, operation: str | None = None) -> list[Call]:
         """The calls that arrived, of one operation or of all, in their order."""
-        return self._world.points.calls(operation)
+        return self._state.failpoints.calls(operation)
+
+    @property
+    def overlapping_creations(self) -> list[Overlap]:
+        """The CreateObject calls that arrived while others were under way in their parent."""
+        return self._state.overlaps
 
     @property
     def callbacks(self) -> list[Callback]:
         """The HookCallback calls that arrived, in their order."""
-        return self._registrations.callbacks
+        return self._hooks.callbacks
 
     @property
     def deliveries(self) -> list[Delivered]:
         """The hooks that were due and are done with, in their order."""
-        return self._machinery.delivery.delivered
+        return self._servers.delivery.delivered
 
     @property
     def delivering(self) -> bool:
         """Whether a hook is waiting or under way."""
-        return not self._machinery.delivery.idle
+        return not self._servers.delivery.idle
 
     @property
     def gfbio_jobs(self) -> list[str]:
         """The ids of GFBio's jobs that have not been deleted."""
-        return list(self._machinery.gfbio.jobs)
+        return list(self._servers.gfbio.jobs)
+
+    @property
+    def gfbio_pages(self) -> dict[str, dict[str, str]]:
+        """What anybody can read of GFBio's jobs until they are deleted, by their ids."""
+        return {job_id: job.described for job_id, job in self._servers.gfbio.jobs.items()}
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float = 20.0) -> None:
         """Wait until ``predicate`` is true; raises ``TimeoutError`` after so many seconds.
@@ -328,8 +354,8 @@ class Sandbox:
         It is asked at each change of the sandbox, and ten times a second for what lies outside.
         """
         until = time.monotonic() + timeout
-        with self._world.changed:
+        with self._state.changed:
             while not predicate():
                 if time.monotonic() >= until:
                     raise TimeoutError(f"not so within {timeout:g} seconds")
-                self._world.changed.wait(_LOOK_OUTSIDE_EVERY)
+                self._state.changed.wait(_LOOK_OUTSIDE_EVERY)

@@ -1,66 +1,41 @@
-"""The service as users run it: gunicorn processes on loopback, stopped or killed as a whole."""
+"""The service under test: its processes, hooks posted to it, and its journal."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import requests
 
 from pipeline.journal import Journal
+from sandbox.service import ROOT, Service, free_port
 
-ROOT = Path(__file__).parent.parent
+__all__ = ["AUTHORIZATION", "ROOT", "TOKEN", "Running", "free_port", "running"]
+
 #: The token that the tests' hooks are registered with.
 TOKEN = "webhook-token-of-the-tests"
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
-_START_PATIENCE = 30.0
+_SETTINGS = {
+    "WEBHOOK_TOKEN": TOKEN,
+    "ALLOW_INSECURE": "true",
+    "ARUNA_SERVER_ADDRESS": "http://127.0.0.1:1",
+}
 
 
-@dataclass
-class Running:
-    """One gunicorn master with its workers; ``url`` is the service's base URL."""
+class Running(Service):
+    """A service of which tests ask more than that it runs."""
 
-    url: str
-    environment: dict[str, str]
-    log: Path
-    application: str = "app:app"
-    process: subprocess.Popen[bytes] | None = None
-    session: requests.Session = field(default_factory=requests.Session)
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str], *, application: str = "app:app"
+    ) -> None:
+        super().__init__(directory, {**_SETTINGS, **settings}, application=application)
+        self.session = requests.Session()
 
-    def start(self) -> None:
-        """Start gunicorn and wait until it says that it is ready."""
-        with _readiness() as (address, ready):
-            with self.log.open("ab") as log:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self.application],
-                    cwd=ROOT,
-                    env={**_bare_environment(), **self.environment, "NOTIFY_SOCKET": address},
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            ready.settimeout(_START_PATIENCE)
-            while b"READY=1" not in ready.recv(4096):
-                pass
-
-    def stop(self) -> int:
-        """SIGTERM to the master; its exit status once all has ended."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
-
-    def kill(self) -> None:
-        """SIGKILL to all processes at once, as a machine that loses its power."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+    def close(self) -> None:
+        """Kill what still runs."""
+        self.session.close()
+        super().close()
 
     def post(self, body: bytes, **headers: str) -> requests.Response:
         """A delivery, as Aruna sends it."""
@@ -75,16 +50,9 @@ class Running:
     def journal(self) -> Iterator[Journal]:
         """The service's own journal, opened from this process too."""
         default = f"sqlite:///{self.environment['STATE_DIR']}/journal.db"
-        journal = Journal(self.environment.get("JOURNAL_URL", default))
-        journal.open()
-        try:
+        with closing(Journal(self.environment.get("JOURNAL_URL", default))) as journal:
+            journal.open()
             yield journal
-        finally:
-            journal.close()
-
-    def logged(self) -> str:
-        """Everything it has logged so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager
@@ -96,49 +64,7 @@ def running(
     application: str = "app:app",
 ) -> Iterator[Running]:
     """A service with its state below ``directory``; ended, killed if need be, with the block."""
-    port = free_port()
-    environment = {
-        "SERVER_HOST": "127.0.0.1",
-        "SERVICE_PORT": str(port),
-        "PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "STATE_DIR": str(directory / "state"),
-        "TEMP_DIR": str(directory / "temp"),
-        "WEBHOOK_TOKEN": TOKEN,
-        "ALLOW_INSECURE": "true",
-        "ARUNA_SERVER_ADDRESS": "http://127.0.0.1:1",
-        **settings,
-    }
-    directory.mkdir(parents=True, exist_ok=True)
-    service = Running(
-        f"http://127.0.0.1:{port}", environment, directory / "service.log", application
-    )
-    if start:
-        service.start()
-    try:
+    with closing(Running(directory, settings, application=application)) as service:
+        if start:
+            service.start()
         yield service
-    finally:
-        service.session.close()
-        if service.process is not None and service.process.poll() is None:
-            service.kill()
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-@contextmanager
-def _readiness() -> Iterator[tuple[str, socket.socket]]:
-    """A socket like systemd's, which gunicorn tells when it is ready."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-        address = f"\0abcd2bioschema-{os.getpid()}-{id(ready)}"
-        ready.bind(address)
-        yield f"@{address[1:]}", ready
-
-
-def _bare_environment() -> dict[str, str]:
-    """What a service needs of this process's environment, none of its settings."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

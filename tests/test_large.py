@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from sandbox import Sandbox
-from sandbox.synthetic import result
+from sandbox import Sandbox, generated_result
 from tests.conftest import SAMPLE
 from tests.running import Running
 from tests.whole import Whole
@@ -44,7 +43,7 @@ def digests_of_parts(size: int) -> list[tuple[int, str]]:
     """Size and SHA-256 of each part of the made-up result of ``size`` bytes."""
     digests = []
     part, held = hashlib.sha256(), 0
-    for block in result(size):
+    for block in generated_result(size):
         part.update(block)
         held += len(block)
         if held == PART:

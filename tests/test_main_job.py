@@ -23,7 +23,7 @@ from pipeline.aruna.objects import parents_of
 from pipeline.service import Service
 from pipeline.settings import Settings
 from pipeline.transform.bioschemas import transform
-from sandbox import Sandbox, synthetic
+from sandbox import Sandbox, generated_result
 from tests.conftest import SAMPLE
 from tests.running import ROOT, TOKEN, Running, running
 from tests.whole import Whole
@@ -367,7 +367,7 @@ def test_a_large_result_is_sent_in_parts(whole: Whole) -> None:
     result = whole.result(source)
     sizes = [size for size, _ in whole.sandbox.part_digests(result.id)]
     assert sizes == [10 * 1024 * 1024, 10 * 1024 * 1024, 3 * 1024 * 1024]
-    assert whole.sandbox.content(result.id) == b"".join(synthetic.result(23 * 1024 * 1024))
+    assert whole.sandbox.content(result.id) == b"".join(generated_result(23 * 1024 * 1024))
 
 
 def test_importing_the_application_makes_nothing(tmp_path: Path) -> None:

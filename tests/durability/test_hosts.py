@@ -7,8 +7,7 @@ import signal
 
 from pipeline.jobs.pool import LEASE
 from pipeline.journal import Job
-from sandbox import Sandbox
-from sandbox.synthetic import result
+from sandbox import Sandbox, generated_result
 from tests.conftest import SAMPLE
 from tests.durability import impatient
 from tests.durability.arrest import Arrest
@@ -146,7 +145,7 @@ def test_a_process_paused_in_the_middle_of_an_upload_does_not_spoil_its_successo
     wait_for_the_end(whole, source)
     assert_done_once(whole, source)
     assert len(sandbox.requests("s3.complete")) == 1
-    assert sandbox.content(whole.result(source).id) == b"".join(result(LARGE))
+    assert sandbox.content(whole.result(source).id) == b"".join(generated_result(LARGE))
 
 
 def _created(sandbox: Sandbox) -> list[object]:

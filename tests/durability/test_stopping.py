@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.journal import State
-from sandbox import Sandbox
-from sandbox.synthetic import result
+from sandbox import Sandbox, generated_result
 from tests.conftest import SAMPLE
 from tests.durability.arrest import Arrest
 from tests.durability.conftest import Starter
@@ -44,7 +43,7 @@ def test_a_restart_in_the_middle_of_a_job_ends_in_one_whole_object(
     wait_for_the_end(whole, source)
     assert_done_once(whole, source)
     content = sandbox.content(whole.result(source).id)
-    assert sha256(content).digest() == sha256(b"".join(result(LARGE))).digest()
+    assert sha256(content).digest() == sha256(b"".join(generated_result(LARGE))).digest()
 
 
 def test_a_job_that_can_end_in_time_is_waited_for(sandbox: Sandbox, start_service: Starter) -> None:

@@ -14,9 +14,7 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.journal import reconcile_runs
-from sandbox.points import Call
-from sandbox.refusal import Dropped, forbidden
-from sandbox.ulid import new_ulid
+from sandbox import Call, Dropped, forbidden, new_ulid
 from tests.conftest import SAMPLE
 from tests.reconcile.conftest import SERVICE_URL, Office
 from tests.running import ROOT

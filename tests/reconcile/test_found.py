@@ -14,7 +14,7 @@ from aruna.api.storage.models.v2 import models_pb2
 from pipeline.aruna.client import Aruna
 from pipeline.aruna.hook import Credentials, Hook, secret_is_genuine
 from pipeline.journal import Journal, Outcome, State
-from sandbox.refusal import forbidden
+from sandbox import forbidden
 from tests.conftest import SAMPLE
 from tests.reconcile.conftest import ABCD, SERVICE_URL, Office
 from tests.running import TOKEN

@@ -17,7 +17,7 @@ from pipeline.reconcile import periodic
 from pipeline.reconcile.periodic import Reconciler
 from pipeline.reconcile.run import RunLease
 from pipeline.settings import Settings
-from sandbox.refusal import forbidden
+from sandbox import forbidden
 from tests.reconcile.conftest import Office, eventually
 from tests.reconcile.test_found import delivery
 

@@ -224,6 +224,23 @@ def test_a_lost_hook_leaves_running_and_sends_nothing(sandbox: Sandbox, receiver
     assert statuses(sandbox, sources[1], hook_id) == ["RUNNING"]
 
 
+def test_with_the_data_proxy_down_no_hook_is_sent_and_none_comes_later(
+    sandbox: Sandbox, receiver: Receiver
+) -> None:
+    project = sandbox.create_project("garden")
+    hook_id = sandbox.register_hook(url=receiver.url, projects=[project], trigger="LABEL_ADDED")
+    source = sandbox.upload("plants.xml", XML, parent=project)
+    sandbox.aruna.proxy_down = True
+    sandbox.add_label(source, "ABCD", "true")
+    sandbox.wait_for(lambda: sandbox.deliveries)
+    sandbox.aruna.proxy_down = False
+    assert [delivery.lost for delivery in sandbox.deliveries] == [True]
+    assert statuses(sandbox, source, hook_id) == ["RUNNING"]
+    sandbox.add_label(source, "ABCD", "again")
+    sandbox.wait_for(lambda: len(sandbox.deliveries) == 2)
+    assert len(receiver.requests) == 1
+
+
 def test_a_template_is_filled_in_without_escaping(sandbox: Sandbox, receiver: Receiver) -> None:
     project = sandbox.create_project("garden")
     template = "{{secret}} {{object_id}} {{hook_id}} {{pubkey_serial}} {{name}} {{size}} {{token}}"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import requests
 
-from sandbox import Sandbox
-from sandbox.gfbio_input import InputRefused, checked
-from sandbox.synthetic import result as synthetic
+from sandbox import Sandbox, generated_result
+from sandbox.gfbio.source import InputRefused, checked
 from tests.conftest import SAMPLE
 
 NOT_ABCD = b'<?xml version="1.0"?><html/>'
@@ -60,6 +62,34 @@ def test_the_input_is_fetched_twice(sandbox: Sandbox, garden: str) -> None:
     assert [call.details["by"] for call in calls] == ["nobody", "nobody"]
 
 
+def test_the_second_fetch_is_cut_off_after_its_headers(sandbox: Sandbox) -> None:
+    document = SAMPLE + b"<!--" + b" " * 20_000_000 + b"-->"
+    sent: list[int] = []
+
+    class Source(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/xml")
+            self.end_headers()
+            sent.append(0)
+            with contextlib.suppress(OSError):
+                for start in range(0, len(document), 100_000):
+                    sent[-1] += self.wfile.write(document[start : start + 100_000])
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Source) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        answer = transform(sandbox, f"http://127.0.0.1:{server.server_port}/plants.xml")
+        server.shutdown()
+        serving.join()
+    assert json.loads(result(answer).content)["@type"] == "Dataset"
+    assert sent[0] == len(document)
+    assert sent[1] < len(document)
+
+
 def test_a_result_is_gone_once_its_job_is_deleted(sandbox: Sandbox, garden: str) -> None:
     answer = of(sandbox, garden, SAMPLE)
     job_id = answer.json()["job"]["job_id"]
@@ -85,6 +115,38 @@ def test_a_failed_transformation_is_complete_without_a_result(
     answer = of(sandbox, garden, data, name)
     assert answer.json()["job"]["status"] == "complete"
     assert result(answer).status_code == 404
+
+
+@pytest.mark.parametrize("data", [SAMPLE, BROKEN], ids=["good", "broken"])
+def test_a_job_s_page_shows_its_input_s_url_until_it_is_deleted(
+    sandbox: Sandbox, garden: str, data: bytes
+) -> None:
+    sandbox.upload("plants.xml", data, parent=garden)
+    url = f"{sandbox.s3_url}/garden/plants.xml"
+    answer = transform(sandbox, url)
+    (page,) = sandbox.gfbio_pages.values()
+    assert page["input_file_url"] == url
+    assert requests.get(answer.url, timeout=10).json()["job"] == page
+    requests.delete(answer.url, timeout=10)
+    assert sandbox.gfbio_pages == {}
+
+
+def test_a_name_that_breaks_its_shell_does_no_harm_when_it_is_encoded(
+    sandbox: Sandbox, garden: str
+) -> None:
+    sandbox.upload("Herbarium (Berlin) it's!.xml", SAMPLE, parent=garden)
+    for name, status in (
+        ("Herbarium%20(Berlin)%20it's!.xml", 404),
+        ("Herbarium%20%28Berlin%29%20it%27s%21.xml", 200),
+    ):
+        answer = transform(sandbox, f"{sandbox.s3_url}/garden/{name}")
+        assert result(answer).status_code == status
+
+
+def test_its_errors_can_quote_the_input_s_url(sandbox: Sandbox) -> None:
+    sandbox.gfbio.quotes_url = True
+    url = "http://127.0.0.1:1/x.xml?X-Amz-Signature=secret"
+    assert transform(sandbox, url).json()["error_message"] == f"File not found: {url}"
 
 
 def test_xml_that_is_not_abcd_gives_an_empty_shell(sandbox: Sandbox, garden: str) -> None:
@@ -178,7 +240,7 @@ def test_results_can_be_of_every_bad_kind(sandbox: Sandbox, garden: str) -> None
     assert len(cut.content) == len(good) // 2
 
 
-def test_a_made_up_result_has_any_size_and_is_always_the_same(
+def test_a_generated_result_has_any_size_and_is_always_the_same(
     sandbox: Sandbox, garden: str
 ) -> None:
     sandbox.gfbio.big = 3_000_000
@@ -186,6 +248,6 @@ def test_a_made_up_result_has_any_size_and_is_always_the_same(
     sandbox.gfbio.sent = seen.append
     content = result(of(sandbox, garden, SAMPLE)).content
     assert len(content) == 3_000_000
-    assert content == b"".join(synthetic(3_000_000))
+    assert content == b"".join(generated_result(3_000_000))
     assert json.loads(content)["@type"] == "Dataset"
     assert seen == [0, 1024 * 1024, 2 * 1024 * 1024]

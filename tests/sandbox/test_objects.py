@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 from aruna.api.hooks.services.v2 import hooks_service_pb2 as hooks_pb2
 from aruna.api.storage.models.v2 import models_pb2 as models
 from aruna.api.storage.services.v2 import collection_service_pb2 as collections_pb2
@@ -15,7 +16,7 @@ from aruna.api.storage.services.v2 import project_service_pb2 as projects_pb2
 from aruna.api.storage.services.v2 import relations_service_pb2 as relations_pb2
 from aruna.api.storage.services.v2 import user_service_pb2 as users_pb2
 
-from sandbox import Refused, Right, Sandbox
+from sandbox import Right, Sandbox
 from tests.sandbox.conftest import XML, Delivered, Refusal, Stubs, bearer, refusal
 
 NOWHERE = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -240,15 +241,39 @@ def test_getobject_can_lag(sandbox: Sandbox, aruna: Stubs) -> None:
 
 
 def test_a_busy_server_can_forget_rights_for_a_moment(
-    sandbox: Sandbox, aruna: Stubs, delivered: Delivered
+    sandbox: Sandbox, aruna: Stubs, delivered: Delivered, s3_client: Callable[..., Any]
 ) -> None:
-    def forget(_: object) -> None:
-        raise Refused(grpc.StatusCode.UNAUTHENTICATED, NO_RIGHT.message)
-
-    sandbox.at("grpc.GetObject", forget)
     request = objects_pb2.GetObjectRequest(object_id=delivered.source)
+    create = objects_pb2.CreateObjectRequest(
+        name="result.json", data_class=1, project_id=delivered.project
+    )
+    sandbox.forget_rights(60.0)
     assert refusal(aruna.GetObject, request, metadata=delivered.token) == NO_RIGHT
+    assert refusal(aruna.CreateObject, create, metadata=delivered.token) == NO_RIGHT
+    assert aruna.GetObject(request, metadata=bearer(sandbox.owner_token)).object.name
+    assert s3_client(*delivered.keys).head_object(Bucket="garden", Key="plants.xml")
+    sandbox.forget_rights(0.0)
     assert aruna.GetObject(request, metadata=delivered.token).object.id == delivered.source
+    assert aruna.CreateObject(create, metadata=delivered.token).object.name == "result.json"
+
+
+def test_with_the_data_proxy_down_there_are_no_s3_credentials(
+    sandbox: Sandbox, aruna: Stubs
+) -> None:
+    project = sandbox.create_project("garden")
+    endpoint = sandbox.object(sandbox.upload("plants.xml", XML, parent=project)).endpoints[0].id
+    metadata = bearer(sandbox.owner_token)
+    sandbox.aruna.proxy_down = True
+    for call, request in (
+        (aruna.CreateS3CredentialsUserToken, users_pb2.CreateS3CredentialsUserTokenRequest),
+        (aruna.GetS3CredentialsUserToken, users_pb2.GetS3CredentialsUserTokenRequest),
+    ):
+        assert refusal(call, request(endpoint_id=endpoint), metadata=metadata) == Refusal(
+            "INTERNAL", "Failed to add endpoint to user : transport error"
+        )
+    aruna.GetProject(projects_pb2.GetProjectRequest(project_id=project), metadata=metadata)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{sandbox.s3_url}/garden/plants.xml", timeout=10)
 
 
 def test_a_removed_label_or_a_new_name_makes_a_new_object(sandbox: Sandbox, aruna: Stubs) -> None:

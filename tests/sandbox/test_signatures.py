@@ -224,6 +224,23 @@ def test_a_presigned_url_may_be_encoded_otherwise_but_not_changed(presigned: str
     assert b"<Message>missing presigned url v4 fields</Message>" in longer.content
 
 
+def test_marks_in_a_name_stand_raw_in_its_url_and_may_be_encoded(
+    sandbox: Sandbox, receiver: Receiver, garden: str
+) -> None:
+    sandbox.register_hook(url=receiver.url, projects=[garden])
+    sandbox.upload("Herbarium (Berlin) it's!*.xml", XML, parent=garden, labels=ABCD)
+    sandbox.wait_for(lambda: sandbox.deliveries)
+    raw = str(receiver.last.payload["download"])
+    encoded = raw.replace("(", "%28").replace(")", "%29").replace("'", "%27")
+    encoded = encoded.replace("!", "%21").replace("*", "%2A")
+    assert urlsplit(raw).path == "/garden/Herbarium%20(Berlin)%20it's!*.xml"
+    for url in (raw, encoded):
+        connection = HTTPConnection(urlsplit(url).netloc)
+        connection.request("GET", url.partition(urlsplit(url).netloc)[2])
+        assert connection.getresponse().read() == XML
+        connection.close()
+
+
 def test_a_virtual_host_is_a_bucket(sandbox: Sandbox, receiver: Receiver, garden: str) -> None:
     sandbox.aruna.virtual_host = "s3.sandbox.test"
     sandbox.register_hook(url=receiver.url, projects=[garden])

@@ -1,0 +1,1 @@
+"""GFBio's transformation service."""
