@@ -21,6 +21,7 @@ from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
 from pipeline.net.addresses import origin
 from pipeline.net.connections import Session
+from pipeline.streams import last_block_held_back
 
 #: Bytes read at a time: half as many reach two thirds of the rate, 8 KiB a sixth of that.
 BLOCK_SIZE = 512 * 1024
@@ -131,18 +132,7 @@ def _checked(
     blocks = _counted(_blocks(response), announced, attempt, max_bytes)
     if source.sha256 is not None:
         blocks = _hashed(blocks, source.sha256)
-    return _held_back(blocks)
-
-
-def _held_back(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Each block once the next one is there, the last one once ``blocks`` has ended well."""
-    held = b""
-    for block in blocks:
-        if held:
-            yield held
-        held = block
-    if held:
-        yield held
+    return last_block_held_back(blocks)
 
 
 def _hashed(blocks: Iterator[bytes], wanted: str) -> Iterator[bytes]:
