@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 
-def last_block_held_back(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def last_block_held_back(blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
     """Each block once the next one is there, and the last one once ``blocks`` has ended well.
 
     So what is cut off, or turns out bad at its end, never looks complete downstream. Empty blocks

@@ -70,7 +70,7 @@ def _opened(
     context: JobContext, ready: models_pb2.Object, resources: ExitStack
 ) -> tuple[Kind, Iterator[bytes]]:
     """The download, known to be ABCD by its head."""
-    wanted = Source(context.download_url, ready.content_len, sha256_of(ready), ready.name)
+    wanted = Source(context.download_url, ready.content_len, sha256_of(ready))
     blocks = resources.enter_context(
         download(
             wanted,
