@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from pipeline.aruna.s3_client import new_client
+from pipeline.aruna.s3_client import BUCKET, new_client
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
 from pipeline.net.addresses import Addresses
@@ -46,6 +46,14 @@ class Place:
     key: str
     region: str
     path_style: bool
+
+    @property
+    def bucket_url(self) -> str:
+        """What stands before the slash and the key in the object's URL."""
+        if self.path_style:
+            return f"{self.endpoint}/{self.bucket}"
+        scheme, _, host = self.endpoint.partition("://")
+        return f"{scheme}://{self.bucket}.{host}"
 
 
 @dataclass(frozen=True)
@@ -114,16 +122,23 @@ def place_of(download_url: str) -> Place:
 
 @contextmanager
 def s3_client(place: Place, access_key: str, secret_key: str, addresses: Addresses) -> Iterator[S3]:
-    """A client for one job that goes only where ``addresses`` permits."""
+    """A client for the bucket of ``place``, for one job, that goes only where ``addresses``
+    permits.
+
+    Raises ``JobFailed`` (``download_failed``, final) for a region that is none.
+    """
     connections = Connections(addresses, maxsize=_CONNECTIONS)
-    client = new_client(
-        connections,
-        endpoint=place.endpoint,
-        region=place.region,
-        access_key=access_key,
-        secret_key=secret_key,
-        path_style=place.path_style,
-    )
+    try:
+        client = new_client(
+            connections,
+            bucket_url=place.bucket_url,
+            region=place.region,
+            access_key=access_key,
+            secret_key=secret_key,
+        )
+    except ValueError as exc:
+        message = "the download URL names an S3 region that is not valid"
+        raise JobFailed(Code.DOWNLOAD_FAILED, message) from exc
     try:
         yield S3(client, connections)
     finally:
@@ -210,7 +225,7 @@ def _ask(
     if before is not None:
         before()
     try:
-        answer = operation(Bucket=place.bucket, Key=place.key, **parameters)
+        answer = operation(Bucket=BUCKET, Key=place.key, **parameters)
     except ClientError as exc:
         status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
         raise S3Error(status, exc.response["Error"].get("Code", "")) from exc

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from pipeline.aruna.s3 import S3, Head, Place, S3Error, head, insist, object_id_of, upload_failed
+from pipeline.aruna.s3_client import BUCKET
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
 
@@ -232,9 +233,7 @@ def _abort(to: _Destination, upload_id: str) -> None:
     """
     with suppress(Exception):
         to.before_write()
-        to.s3.client.abort_multipart_upload(
-            Bucket=to.place.bucket, Key=to.place.key, UploadId=upload_id
-        )
+        to.s3.client.abort_multipart_upload(Bucket=BUCKET, Key=to.place.key, UploadId=upload_id)
 
 
 def _verify(to: _Destination, etag: str | None, expected: Head) -> None:

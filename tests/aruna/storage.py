@@ -30,6 +30,7 @@ class Storage:
         self.parts: dict[int, bytes] = {}
         self.log: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.spaces = 0
         self.in_flight = 0
@@ -84,6 +85,7 @@ class Request(BaseHTTPRequestHandler):
         with storage.lock:
             storage.log.append(operation)
             storage.headers.append(dict(self.headers))
+            storage.paths.append(self.path)
             storage.in_flight += operation.startswith("PART")
             storage.most_in_flight = max(storage.most_in_flight, storage.in_flight)
             faults = storage.faults[operation.split()[0]]
