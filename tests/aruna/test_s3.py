@@ -34,7 +34,7 @@ def place(storage: Storage) -> Place:
 
 @pytest.fixture
 def s3(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    monkeypatch.setattr(s3_module, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(s3_module, "PAUSES", (0.01, 0.01))
     with s3_client(place, "access", "secret", Addresses(insecure=True)) as s3:
         yield s3
 
@@ -144,7 +144,7 @@ def test_a_region_that_is_none_is_refused_at_once() -> None:
 def test_an_endpoint_with_anothers_certificate_is_not_spoken_to(
     tls: ssl.SSLContext, lookups: Lookups, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_module, "_PAUSES", ())
+    monkeypatch.setattr(s3_module, "PAUSES", ())
     lookups["stranger.example"] = lookups["source.example"] = [["127.0.0.1"]]
     with storing(tls) as storage:
         for name, is_genuine in (("source", True), ("stranger", False)):
@@ -192,7 +192,7 @@ def test_a_new_object_is_waited_for(
 ) -> None:
     storage.faults["HEAD"] += [not_known] * 3
     began = time.monotonic()
-    wait_until_known(s3, place, OBJECT_ID, attempt)
+    wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     assert storage.asked("HEAD") == 4
     assert time.monotonic() - began >= 0.05 + 0.1 + 0.2
 
@@ -203,7 +203,7 @@ def test_an_object_that_never_comes_is_a_reason_for_another_attempt(
     monkeypatch.setattr(s3_module, "_KNOWN_PATIENCE", 0.2)
     storage.content = None
     with pytest.raises(JobFailed) as failure:
-        wait_until_known(s3, place, OBJECT_ID, attempt)
+        wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     assert (failure.value.code, failure.value.again) == (Code.UPLOAD_FAILED, True)
 
 
@@ -213,7 +213,7 @@ def test_something_else_at_the_place_is_never_overwritten(
 ) -> None:
     storage.object_id, storage.content = object_id, content
     with pytest.raises(JobFailed) as failure:
-        wait_until_known(s3, place, OBJECT_ID, attempt)
+        wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     assert failure.value.code is Code.UPLOAD_FAILED
 
 
@@ -225,7 +225,7 @@ def test_waiting_ends_with_the_attempt(
     cutter = threading.Timer(0.1, attempt.cut, [Stopping("shutdown")])
     cutter.start()
     with pytest.raises(Stopping):
-        wait_until_known(s3, place, OBJECT_ID, attempt)
+        wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     cutter.join()
 
 
