@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
 
+import structlog
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.download import Source, download
@@ -25,6 +26,8 @@ from pipeline.jobs.transformers import transformed
 from pipeline.journal import Outcome, Step
 from pipeline.net.connections import session
 from pipeline.transform.recognise import Kind, recognise
+
+log = structlog.get_logger(__name__)
 
 
 def run(context: JobContext) -> None:
@@ -55,7 +58,9 @@ def work(context: JobContext) -> None:
             )
         )
         targets = Targets(context, ready, kind, place, s3)
-        if targets.finished() is not None:
+        finished = targets.finished()
+        if finished is not None:
+            _note_result(context, finished)
             return
         with context.stage("transform"):
             result = _started(transformed(context, document, kind, resources))
@@ -64,13 +69,14 @@ def work(context: JobContext) -> None:
         if target.holder is not Holder.OWN_FINISHED:
             with context.stage("upload"):
                 _upload(context, s3, target, result)
+        _note_result(context, target)
 
 
 def _opened(
     context: JobContext, ready: models_pb2.Object, resources: ExitStack
 ) -> tuple[Kind, Iterator[bytes]]:
     """The download, known to be ABCD by its head."""
-    wanted = Source(context.download_url, ready.content_len, sha256_of(ready), ready.name)
+    wanted = Source(context.download_url, ready.content_len, sha256_of(ready))
     blocks = resources.enter_context(
         download(
             wanted,
@@ -90,15 +96,24 @@ def _started(result: Iterator[bytes]) -> Iterator[bytes]:
     return chain([first], result)
 
 
+def _note_result(context: JobContext, whole: Target) -> None:
+    """Note which object is the result, if it was not made by this job."""
+    if whole.stored.object_id != context.job.result_id:
+        context.held.note_result(whole.stored.object_id, whole.name)
+
+
 def _upload(context: JobContext, s3: S3, target: Target, result: Iterator[bytes]) -> None:
     """Stream the result into its object, once the data proxy knows it."""
     settings = context.deps.settings
-    wait_until_known(s3, target.place, target.object_id, context.attempt)
+    wait_until_known(s3, target.place, target.stored, context.attempt)
+    if target.holder is Holder.OWN_BROKEN:
+        log.warning("result.broken", result_id=target.stored.object_id, result_name=target.name)
+    context.held.note_upload()
     upload(
         context.counting_out(result),
         s3,
         target.place,
-        target.object_id,
+        target.stored.object_id,
         context.attempt,
         part_size=settings.part_size,
         concurrency=settings.upload_concurrency,

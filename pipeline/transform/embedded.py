@@ -20,6 +20,7 @@ from typing import IO
 
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
+from pipeline.streams import last_block_held_back
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "pipeline", "transform", "-")
@@ -44,7 +45,7 @@ def transform_in_child(document: Iterator[bytes], attempt: Attempt) -> Iterator[
             with attempt.aborting(child.kill):
                 limit(child.pid, attempt.seconds_left())
                 feeder.start()
-                yield from pieces(child, feeder, attempt)
+                yield from last_block_held_back(pieces(child, feeder, attempt))
         finally:
             child.kill()
             feeder.end()
@@ -73,23 +74,22 @@ def limit(pid: int, seconds: float) -> None:
 
 
 def pieces(child: subprocess.Popen[bytes], feeder: Feeder, attempt: Attempt) -> Iterator[bytes]:
-    """What the child writes; the last piece only after its good end."""
+    """What the child writes; raises ``JobFailed`` at its end unless that was a good one."""
     output = pipe(child.stdout)
-    held = b""
     while piece := read(output, attempt):
-        if held:
-            yield held
-        held = piece
+        yield piece
     said = pipe(child.stderr).read().decode(errors="replace").strip()
     status = child.wait()
     feeder.end()
     raise_unless_good(status, said, feeder)
-    yield held
 
 
 def read(output: IO[bytes], attempt: Attempt) -> bytes:
     """The next bytes, empty at the end; raises what ends the attempt."""
-    while not select.select([output], [], [], attempt.seconds_left())[0]:
+    # Not select(), which fails from file descriptor 1024 on.
+    poller = select.poll()
+    poller.register(output, select.POLLIN)
+    while not poller.poll(1000 * attempt.seconds_left()):
         attempt.check()
     return os.read(output.fileno(), READ)
 
