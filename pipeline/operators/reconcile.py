@@ -45,14 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         action="append",
         default=[],
-        help="look through this project only (repeatable; default: all that our hooks cover)",
+        help="search this project only (repeatable; default: all that the service's hooks cover)",
     )
     parser.add_argument(
         "--hook",
         metavar="ID",
         action="append",
         default=[],
-        help="this hook is ours (repeatable; default: those that call PUBLIC_URL/webhook, "
+        help="this hook is the service's (repeatable; default: those that call PUBLIC_URL/webhook, "
         "or without PUBLIC_URL those registered with WEBHOOK_TOKEN)",
     )
     parser.add_argument(
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         type=_seconds,
         default=OLDER_THAN,
-        help="leave alone what was made, or has a job that changed, less than this ago: 90s, 15m, "
+        help="skip objects that were created, or whose job changed, less than this ago: 90s, 15m, "
         "2h, 1d (default: 15m)",
     )
     parser.add_argument(
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also objects with the hook's label and no trace of the hook; Aruna takes no "
         "callback for them: their jobs end as callback_failed, with the result in place",
     )
-    parser.add_argument("--dry-run", action="store_true", help="show them, do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="list them, queue nothing")
     parser.add_argument("--json", action="store_true", help="a JSON array, for scripts")
 
 
