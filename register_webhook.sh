@@ -10,10 +10,10 @@ Usage: register_webhook.sh create [OPTION]...
        register_webhook.sh add-project HOOK_ID PROJECT_ID... [OPTION]...
        register_webhook.sh delete HOOK_ID... [OPTION]...
 
-create       registers the hook. One with this name, URL and trigger that is there already is
-             reported, given the projects it lacks, and never doubled.
+create       registers the hook. If you have one of this name, URL and trigger, it is given the
+             projects it lacks, and no second one is made.
 list         shows your hooks, or with --project all hooks of those projects.
-add-project  lets a hook of yours listen in further projects, each once.
+add-project  adds projects to a hook of yours, each once.
 delete       deletes hooks.
 
 Option                     Variable          Default   Meaning
@@ -34,8 +34,8 @@ Option                     Variable          Default   Meaning
                                                        value if none is given; again for others
                                                        (variable: commas); taken literally
 --object-name REGEX        HOOK_OBJECT_NAME            files whose name the expression matches, with
-                                                       a label or without; then no label is asked
-                                                       for by default
+                                                       or without a label; without --label beside it
+                                                       no label counts
 --expires WHEN             HOOK_EXPIRES      1y        12h, 90d, 4w, 1y from now, or 2027-01-31, or
                                                        2027-01-31T12:00:00Z (UTC if no zone is given)
 --method METHOD            HOOK_METHOD       POST      POST or PUT
@@ -52,11 +52,11 @@ Needed rights on a project: create APPEND (ADMIN to see other people's hooks the
 commands ADMIN. Needs bash 4.4, curl and any awk; jq is not needed.
 
 Exit status
-  0  done, or nothing was to be done
+  0  success, also if there was nothing to do
   1  Aruna refused; its message is shown
   2  wrong usage or a wrong setting; nothing was sent
-  3  Aruna cannot be reached, or what answers is no Aruna
-  4  a hook of this name, URL and trigger is there and differs, or has expired: delete it first
+  3  Aruna cannot be reached, or something else answers
+  4  a hook of this name, URL and trigger exists, but differs or has expired: delete it first
 END
 }
 
@@ -138,7 +138,7 @@ need_url() { # NAME VALUE
     $2 =~ ^https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?(/[^[:space:][:cntrl:]\"\\]*)?$ ]] ||
     fail 2 "$1 must be an absolute URL such as https://example.org/path, not \"$2\""
   [[ $2 == https://* || ${ALLOW_INSECURE-} =~ ^([Tt]rue|TRUE|1|[Yy]es|YES)$ ]] ||
-    fail 2 "$1 must begin with https://, or tokens travel in clear (development: ALLOW_INSECURE=true)"
+    fail 2 "$1 must begin with https://, or tokens would travel unencrypted (development: ALLOW_INSECURE=true)"
 }
 
 need_ids() { # WHAT ID...
@@ -471,7 +471,7 @@ add_project() {
   [[ -z $DRY_RUN ]] || { printf '{"projectIds": %s}\n' "$(json_array "${wanted[@]}")" && return; }
   list_own_hooks
   each_hook find_hook "$hook"
-  [[ -n $FOUND ]] || fail 1 "hook $hook is none of yours; \"list\" shows them"
+  [[ -n $FOUND ]] || fail 1 "hook $hook is not one of yours; \"list\" shows them"
   list_neighbours "${wanted[@]}"
   each_hook warn_of_rival "$hook" "$FOUND_TRIGGER" "${wanted[@]}"
   add_missing "$hook" "$FOUND_PROJECTS" "${wanted[@]}"
@@ -554,13 +554,13 @@ create_hook() { # TRIGGER
   if [[ -n $FOUND ]]; then
     [[ -z $DIFFERENCES ]] ||
       fail 4 "hook $FOUND has this name, URL and trigger, but ${DIFFERENCES#, }. Delete it first."
-    note "Hook $FOUND (\"$HOOK_NAME\") is there already."
+    note "Hook $FOUND (\"$HOOK_NAME\") exists already."
     add_missing "$FOUND" "$FOUND_PROJECTS" "${PROJECTS[@]}"
   else
     call POST /v2/hooks "$(hook_json "$1" "${WEBHOOK_TOKEN%%,*}")" || refused "creating the hook"
     FOUND=$(field hookId)
-    note "Hook $FOUND (\"$HOOK_NAME\") is created and expires on $(iso "$EXPIRES"). Aruna goes on \
-calling after that, but with a token that no longer works: delete and create it anew before."
+    note "Hook $FOUND (\"$HOOK_NAME\") is created and expires on $(iso "$EXPIRES"). Aruna still \
+calls after that, but with an expired token: delete the hook and create it again before then."
   fi
   printf '%s\n' "$FOUND"
 }

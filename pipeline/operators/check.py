@@ -40,7 +40,7 @@ def _all() -> Iterator[Finding]:
     try:
         settings = settings_of_service()
     except CommandFailed as wrong:
-        to_do = "set it in the environment; README lists all variables"
+        to_do = "correct it in the environment; README lists all variables"
         yield Finding("configuration", False, str(wrong), to_do)
         return
     yield from findings(settings)

@@ -75,7 +75,7 @@ def _journal(settings: Settings) -> Finding:
             "journal",
             False,
             f"{url.database} does not exist",
-            "start the service, which makes it, or set STATE_DIR or JOURNAL_URL as it has them",
+            "start the service, which creates it, or set STATE_DIR or JOURNAL_URL as there",
         )
     journal = Journal(settings.journal_url, keys=settings.journal_key)
     try:
@@ -89,9 +89,9 @@ def _journal(settings: Settings) -> Finding:
             "journal",
             False,
             str(trouble),
-            f"see that {where} can be written by this user, has room on its disk, or is up",
+            f"check that {where} is writable for this user, its disk is not full, or it is up",
         )
-    return Finding("journal", True, f"{where} can be written")
+    return Finding("journal", True, f"{where} is writable")
 
 
 def _aruna(settings: Settings, aruna: Aruna) -> Finding:
@@ -103,7 +103,7 @@ def _aruna(settings: Settings, aruna: Aruna) -> Finding:
             "Aruna",
             False,
             f"{address} can't be reached" if refusal.unreachable else f"{address}: {refusal}",
-            "see that ARUNA_SERVER_ADDRESS is its gRPC address and no firewall is in between",
+            "check that ARUNA_SERVER_ADDRESS is its gRPC address and no firewall is in between",
         )
     return Finding("Aruna", True, f"{address} answers")
 
@@ -112,8 +112,10 @@ def _embedded() -> Finding:
     try:
         result = b"".join(transform_in_child(iter([_ABCD]), Attempt(TIMEOUT)))
     except JobFailed as failure:
-        return Finding("transformer", False, failure.message, "see the log; check the memory left")
-    return Finding("transformer", True, f"the embedded one made {len(result)} bytes of JSON-LD")
+        return Finding("transformer", False, failure.message, "check the free memory, and the log")
+    return Finding(
+        "transformer", True, f"embedded: {len(result)} bytes of JSON-LD from a test document"
+    )
 
 
 def _gfbio(settings: Settings) -> tuple[Finding, _Answer | None]:
@@ -123,12 +125,12 @@ def _gfbio(settings: Settings) -> tuple[Finding, _Answer | None]:
     if answer is None or answer.status != 200:
         said = trouble or f"{url} answered {answer.status if answer else 'nothing'}"
         return Finding(
-            "GFBio", False, said, "see GFBIO_BASE_URL; jobs wait until it is back"
+            "GFBio", False, said, "check GFBIO_BASE_URL; jobs wait until GFBio is back"
         ), answer
     latest = _latest_version(answer.body, wanted)
     if latest is None:
         return (
-            Finding("GFBio", False, f"has no transformation {wanted}", "see TRANSFORMATION_ID"),
+            Finding("GFBio", False, f"has no transformation {wanted}", "check TRANSFORMATION_ID"),
             answer,
         )
     if version is not None and version != latest:
@@ -152,11 +154,11 @@ def _public_url(url: str) -> tuple[Finding, _Answer | None]:
     answer, trouble = _get(f"{url}/health")
     health = answer.body if answer else None
     if answer is None or not isinstance(health, dict) or "jobs" not in health:
-        said = trouble or f"{url}/health is not answered by this service"
-        to_do = "start the service; see that the proxy in front passes PUBLIC_URL on to it"
+        said = trouble or f"{url}/health does not answer as this service does"
+        to_do = "start the service; check that the reverse proxy passes PUBLIC_URL on to it"
         return Finding("PUBLIC_URL", False, said, to_do), answer
     if health.get("status") != "ok":
-        to_do = "the service there can't write its journal: see the line above"
+        to_do = "the service there can't write its journal; see the line about the journal"
         return Finding(
             "PUBLIC_URL", False, f"{url}/health says that it is unavailable", to_do
         ), answer
@@ -164,20 +166,22 @@ def _public_url(url: str) -> tuple[Finding, _Answer | None]:
 
 
 def _clock(ahead: dict[str, float]) -> Iterator[Finding]:
-    """The clock that differs most, if anybody told the time."""
+    """The clock that differs most from this machine's, if any could be read."""
     if not ahead:
         return
     name = max(ahead, key=lambda peer: abs(ahead[peer]))
     skew = abs(ahead[name])
-    said = f"{skew:.0f} s apart from {name}'s"
+    said = f"differs by {skew:.0f} s from {name}'s"
     if skew > CLOCK_SKEW:
-        yield Finding("clock", False, said, "switch on time synchronisation (timedatectl)")
+        yield Finding(
+            "clock", False, said, "turn on time synchronisation (timedatectl set-ntp true)"
+        )
     else:
         yield Finding("clock", True, said)
 
 
 def _get(url: str) -> tuple[_Answer | None, str]:
-    """What ``url`` answers, or the trouble in a few words."""
+    """What ``url`` answers, or why it does not."""
     try:
         with session_for(url) as http:
             response = http.get(url, timeout=TIMEOUT, allow_redirects=False)

@@ -29,7 +29,7 @@ def data_proxies(settings: Settings, aruna: Aruna) -> Iterator[Finding]:
     """Each data proxy of the projects that this service's hooks cover."""
     token, attempt = settings.aruna_token, Attempt(PATIENCE)
     if token is None:
-        yield _skipped("only with ARUNA_TOKEN can it be found")
+        yield _skipped("set ARUNA_TOKEN to check it")
         return
     try:
         infos = OwnHooks.of(settings).among(aruna.owned_hooks(token, attempt))
@@ -63,12 +63,16 @@ def _data_proxy(
     except ArunaRefused as refusal:
         if refusal.no_credentials:
             return Finding("data proxy", True, f"Aruna reaches the one {where}")
-        to_do = "see that it runs: without it Aruna sends no hooks" if refusal.proxy_silent else ""
+        to_do = (
+            "check that it runs: without it Aruna sends no hooks" if refusal.proxy_silent else ""
+        )
         return Finding("data proxy", False, f"the one {where}: {why_refused(refusal)}", to_do)
     url = _bucket_url(s3.url, project.name)
     trouble = _no_answer(url, Addresses(settings.allowed_hosts, settings.allow_insecure))
     if trouble:
-        to_do = "see that ALLOWED_HOSTS names it, it runs, and no firewall is in between"
+        to_do = (
+            "check that ALLOWED_HOSTS names it, that it runs, and that no firewall is in between"
+        )
         return Finding("data proxy", False, trouble, to_do)
     return Finding("data proxy", True, f"{url} answers")
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write no JSON-LD, but which members of the Bioschemas profile the source lacks; "
+        help="list which members of the Bioschemas profile the source lacks, instead of JSON-LD; "
         "exit status 1 if one of them is required",
     )
 

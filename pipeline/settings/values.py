@@ -24,12 +24,14 @@ def text(given: str) -> str:
     return given
 
 
-def number(least: int, unit: str) -> Callable[[str], int]:
-    """A whole number of that unit, ``least`` or more."""
+def number(least: int, unit: str, *, most: int = 10**9) -> Callable[[str], int]:
+    """A whole number of that unit, ``least`` or more and ``most`` or less."""
 
     def parse(given: str) -> int:
         if not re.fullmatch(r"[0-9]{1,18}", given) or int(given) < least:
             raise ValueError(f"must be a whole number of {unit}, {least} or more, not {given!r}")
+        if int(given) > most:
+            raise ValueError(f"must be {most} {unit} or less, not {given!r}")
         return int(given)
 
     return parse

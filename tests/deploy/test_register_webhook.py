@@ -111,7 +111,7 @@ def test_create_again_reports_the_hook_and_doubles_nothing(operator: Operator) -
     first, again = (operator.register("create", "--project", operator.project) for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
     assert first.stdout == again.stdout
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     assert [hook["projectIds"] for hook in operator.hooks()] == [[operator.project]]
 
 
@@ -284,7 +284,7 @@ def test_a_hook_can_ask_for_files_by_their_name(operator: Operator, name: str) -
     assert "--object-name fires for files without a label too" in said.stderr
     assert operator.hooks()[0]["trigger"]["filters"] == [{"name": name}]
     assert f"OBJECT_FINISHED, name {name}\n" in operator.register("list").stdout
-    assert "is there already" in operator.register("create", HOOK_OBJECT_NAME=name).stderr
+    assert "exists already" in operator.register("create", HOOK_OBJECT_NAME=name).stderr
 
 
 def test_a_name_beside_a_label_is_one_more_way_to_fire(operator: Operator) -> None:
@@ -305,7 +305,7 @@ def test_a_static_label_can_be_the_trigger(operator: Operator) -> None:
         "filters": [{"keyValue": label}],
     }
     assert "STATIC_LABEL_ADDED, static ^ABCD$=^.*$" in operator.register("list").stdout
-    assert "is there already" in operator.register("create", "--trigger", "static-label").stderr
+    assert "exists already" in operator.register("create", "--trigger", "static-label").stderr
 
 
 def test_the_day_a_hook_expires_is_said(operator: Operator) -> None:
@@ -342,7 +342,7 @@ def test_add_project_warns_of_a_rival_there(operator: Operator) -> None:
 def test_add_project_leaves_other_peoples_hooks_alone(operator: Operator) -> None:
     said = operator.register("add-project", "01ARZ3NDEKTSV4RRFFQ69G5FAV", operator.project)
     assert said.returncode == 1
-    assert "is none of yours" in said.stderr
+    assert "is not one of yours" in said.stderr
 
 
 def test_delete_deletes_and_says_what_aruna_says(operator: Operator) -> None:

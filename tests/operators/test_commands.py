@@ -243,7 +243,7 @@ def test_help_says_what_the_exit_status_means(name: str, capsys: Output) -> None
         main([*filter(None, [name]), "--help"])
     assert ended.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "exit status: 0 well, 1 failed, 2 wrong arguments or settings" in said
+    assert "Exit status: 0 success, 1 failed, 2 wrong arguments or settings" in said
 
 
 def on_a_terminal(*argv: str, columns: int, state: Path) -> list[str]:

@@ -76,6 +76,8 @@ WRONG = [
     ("GFBIO_BASE_URL", "http://gfbio.example.org", "https://"),
     ("MAX_INPUT_BYTES", "0", "1 or more"),
     ("PROCESSING_TIMEOUT", "5 minutes", "seconds"),
+    ("PROCESSING_TIMEOUT", "99999999999", "1000000000 seconds or less"),
+    ("PART_SIZE", "6000000000", "5368709120 bytes or less"),
     ("MAX_ATTEMPTS", "0", "1 or more"),
     ("WEB_CONCURRENCY", "-1", "1 or more"),
     ("WORKER_THREADS", "many", "1 or more"),
