@@ -20,6 +20,10 @@ COMMANDS = {
     "retry": ("pipeline.operators.retry", "put failed jobs back into the queue"),
     "check": ("pipeline.operators.check", "is everything in place? one line for each thing"),
     "reconcile": ("pipeline.operators.reconcile", "find and do what Aruna never delivered"),
+    "selftest": (
+        "pipeline.operators.selftest.command",
+        "a small document goes the whole way: Aruna, hook, service, GFBio and back",
+    ),
     "transform": ("pipeline.operators.transform", "ABCD to Bioschemas JSON-LD, on this machine"),
 }
 _PROGRAM = "python -m pipeline"

@@ -75,14 +75,14 @@ def get_project(
     world: World, token: Token, request: projects_pb2.GetProjectRequest
 ) -> projects_pb2.GetProjectResponse:
     """GetProject."""
-    return projects_pb2.GetProjectResponse(project=_read(world, token, request.project_id))
+    return projects_pb2.GetProjectResponse(project=_read(world, token, request.project_id, PROJECT))
 
 
 def get_collection(
     world: World, token: Token, request: collections_pb2.GetCollectionRequest
 ) -> collections_pb2.GetCollectionResponse:
     """GetCollection."""
-    collection = _read(world, token, request.collection_id)
+    collection = _read(world, token, request.collection_id, COLLECTION)
     return collections_pb2.GetCollectionResponse(collection=collection)
 
 
@@ -90,7 +90,7 @@ def get_dataset(
     world: World, token: Token, request: datasets_pb2.GetDatasetRequest
 ) -> datasets_pb2.GetDatasetResponse:
     """GetDataset."""
-    return datasets_pb2.GetDatasetResponse(dataset=_read(world, token, request.dataset_id))
+    return datasets_pb2.GetDatasetResponse(dataset=_read(world, token, request.dataset_id, DATASET))
 
 
 def get_hierarchy(
@@ -132,12 +132,15 @@ def _check_name(name: str, parent: Resource, kind: str) -> None:
         raise internal("Internal database error : Name is invalid: Contains path of object")
 
 
-def _read(world: World, token: Token, resource_id: str) -> Any:
+def _read(world: World, token: Token, resource_id: str, variant: int) -> Any:
     fault = fault_of(resource_id)
     if fault:
         raise invalid(f"ULID conversion error : {fault}")
     world.demand(token, resource_id, Right.READ)
-    return world.full(world.resources[resource_id])
+    resource = world.resources[resource_id]
+    if resource.variant != variant:
+        raise invalid("Invalid conversion")
+    return world.full(resource)
 
 
 def _container(world: World, token: Token, kind: Any, request: Any, inherited: str) -> Any:

@@ -11,7 +11,7 @@ from aruna.api.storage.services.v2 import object_service_pb2 as objects_pb2
 from sandbox.containers import parent_of
 from sandbox.delivery import Delivery
 from sandbox.object_request import check, message
-from sandbox.presigned import download_url
+from sandbox.presigned import download_url, upload_url
 from sandbox.refusal import internal, invalid
 from sandbox.things import OBJECT, Content, Link, Resource, Right, Token
 from sandbox.triggers import OBJECT_FINISHED, RESOURCE_CREATED, fired, triggers_of
@@ -91,6 +91,15 @@ class Objects:
         credentials = world.credentials(token.id) or world.issue_credentials(token)
         url = download_url(world, world.paths(request.object_id)[0], credentials)
         return objects_pb2.GetDownloadURLResponse(url=url)
+
+    def give_upload_url(
+        self, world: World, token: Token, request: objects_pb2.GetUploadURLRequest
+    ) -> objects_pb2.GetUploadURLResponse:
+        """GetUploadURL: a PUT of the whole, signed with credentials of the calling token."""
+        self._demand(token, request.object_id, Right.WRITE, "Invalid id")
+        credentials = world.credentials(token.id) or world.issue_credentials(token)
+        url = upload_url(world, world.paths(request.object_id)[0], credentials)
+        return objects_pb2.GetUploadURLResponse(url=url)
 
     def delete(
         self,

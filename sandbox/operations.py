@@ -38,6 +38,7 @@ def operations(
         "GetObject": objects.get,
         "GetObjects": objects.get_many,
         "GetDownloadURL": objects.download,
+        "GetUploadURL": objects.give_upload_url,
         "UpdateObject": objects.update,
         "DeleteObject": objects.delete,
         "GetS3CredentialsUserToken": users.get_credentials,
