@@ -238,7 +238,7 @@ def test_a_token_for_one_project_goes_as_far_as_aruna_lets_it(
     assert operator.says("hook").startswith("ok abcd2bioschema ")
     writer = world.create_token(project=project, right=Right.WRITE)
     assert operator.run(project, ARUNA_TOKEN=writer) == 1
-    assert operator.says("hook").startswith("ok not looked at: ARUNA_TOKEN shows no hooks there")
+    assert operator.says("hook").startswith("skipped ARUNA_TOKEN shows no hooks there")
     stage, said, likely, to_do = operator.failure
     assert stage == "cleaned up"
     left = world.objects_in(project)
@@ -266,6 +266,11 @@ def test_a_token_for_one_project_goes_as_far_as_aruna_lets_it(
             {"timeout": 1_700_000_000.0},
             "ended on 2023-11-14 22:13:20 UTC",
             "the token it hands out has expired",
+        ),
+        (
+            {"timeout": 4_000_000_000.0 / 1000},
+            "ended on 1970-02-16 07:06:40 UTC",
+            "its timeout was given in seconds; Aruna takes milliseconds",
         ),
         (
             {"trigger": "RESOURCE_CREATED"},
@@ -387,7 +392,8 @@ def test_a_delivery_that_aruna_dropped_or_could_not_send(
     world.at("hook", _dropping)
     assert operator.run(project) == 1
     stage, said, likely, _ = operator.failure
-    assert (stage, "error sending request for url" in said) == ("delivery", True)
+    sending = f"error sending request for url ({service.url}/webhook)"
+    assert (stage, said) == ("delivery", f"Aruna could not send it: {sending}")
     assert likely.startswith(f"Aruna can't reach {service.url}/webhook: its name, a firewall")
     assert world.objects_in(project) == []
 
@@ -447,6 +453,8 @@ def test_a_job_that_fails_says_whose_fault_it_most_likely_is(
     assert operator.run(project) == 1
     stage, said, likely, to_do = operator.failure
     assert stage == "job"
+    answers = operator.says("service")
+    assert answers.endswith(f" answers at {service.url}, not at http://127.0.0.1:1")
     assert re.match(r"\w{16} failed: download_failed: GFBio did not get the whole file; ", said)
     assert said.endswith("; GFBio did not ask for it at PUBLIC_URL")
     assert likely.startswith("GFBio can't reach http://127.0.0.1:1: its name, a firewall, its cert")

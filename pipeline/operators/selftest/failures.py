@@ -145,13 +145,13 @@ def not_delivered(seconds: float, status: object, url: str, *, counted: bool) ->
 
     ``counted``: the service's counters were read, and it refused nothing.
     """
-    said = f"no delivery within {seconds:g} s: "
     if isinstance(status, dict):
         return StageFailed(
-            f"{said}{str(status.get('ERROR'))[:_ERROR_LIMIT]}",
+            f"Aruna could not send it: {str(status.get('ERROR'))[:_ERROR_LIMIT]}",
             likely=f"Aruna can't reach {url}: its name, a firewall, or its certificate",
             to_do="see that the URL is reached from Aruna's machines, not only from here",
         )
+    said = f"no delivery within {seconds:g} s: "
     if status is None:
         return StageFailed(
             f"{said}Aruna shows no trace of the hook on the object",

@@ -63,7 +63,8 @@ class Follower:
 
         def look() -> bool | None:
             answers.update(self._refusals())
-            return bool(self.job() or answers) or None
+            not_sent = isinstance(self._hook_status(), dict)
+            return bool(self.job() or answers or not_sent) or None
 
         wait_for("the delivery", look, DELIVERY_PATIENCE, self.attempt)
         seconds = REFUSAL_PATIENCE if answers else 0.0

@@ -51,7 +51,7 @@ class Listening:
     def described(self) -> str:
         """What there is to say of the hook."""
         if self.hook is None:
-            return f"not looked at: ARUNA_TOKEN shows no hooks there; {self.shown_label} is tried"
+            return f"ARUNA_TOKEN shows no hooks there; {self.shown_label} is tried"
         waits = f"a {self.shown_label}" if self.late else "finished uploads"
         ends = units.moment(self.hook.timeout / 1000).partition(" ")[0]
         rivals = f"; beside {', '.join(self.rivals)} on the same trigger" if self.rivals else ""
@@ -87,8 +87,13 @@ def hooks_on(
     return list(found.values()) if shown else None
 
 
-def listening(hooks: Sequence[Hook], settings: Settings, spot: Spot, name: str) -> Listening:
-    """The hook that is to bring an object of that name; raises ``StageFailed``."""
+def listening(
+    hooks: Sequence[Hook], settings: Settings, spot: Spot, name: str
+) -> tuple[Listening, str]:
+    """The hook that is to bring an object of that name, and a line to say of it.
+
+    Raises ``StageFailed``.
+    """
     ours = [hook for hook in hooks if _is_ours(hook, settings)]
     if not ours:
         raise _none(hooks, settings, spot)
@@ -106,7 +111,8 @@ def listening(hooks: Sequence[Hook], settings: Settings, spot: Spot, name: str) 
         and hook.trigger.trigger_type == chosen.trigger.trigger_type
     )
     late = chosen.trigger.trigger_type != _FINISHED
-    return Listening(chosen, match.label if match else None, late, rivals)
+    plan = Listening(chosen, match.label if match else None, late, rivals)
+    return plan, plan.described
 
 
 def _is_ours(hook: Hook, settings: Settings) -> bool:
@@ -170,9 +176,12 @@ def _fault_of_expiry(hook: Hook, settings: Settings) -> StageFailed | None:
     ends = hook.timeout / 1000
     if ends > time.time():
         return None
+    in_seconds = hook.timeout > time.time()
     return StageFailed(
         f"the registration of {hook.hook_id} ended on {units.moment(ends)}",
-        likely="Aruna goes on calling, but the token it hands out has expired: every job ends with "
+        likely="its timeout was given in seconds; Aruna takes milliseconds"
+        if in_seconds
+        else "Aruna goes on calling, but the token it hands out has expired: every job ends with "
         "token_expired",
         to_do=_anew(hook, settings),
     )

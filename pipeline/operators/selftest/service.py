@@ -50,10 +50,11 @@ class Counters:
 
 @dataclass(frozen=True)
 class Instance:
-    """The service as it was found: where it answers, and its version."""
+    """The service as it was found: where it answers, its version, and where it was not found."""
 
     url: str
     version: str
+    unanswered: tuple[str, ...] = ()
 
 
 def find(settings: Settings) -> Instance:
@@ -69,7 +70,7 @@ def find(settings: Settings) -> Instance:
                 likely="it can't write its journal, or one of its threads has ended",
                 to_do="python -m pipeline check; then restart the service",
             )
-        return Instance(url, str(health.get("version")))
+        return Instance(url, str(health.get("version")), tuple(urls[: urls.index(url)]))
     raise StageFailed(
         f"it answers neither at {' nor at '.join(urls)}",
         likely="it does not run, or these settings are not its own",

@@ -111,16 +111,18 @@ class Trial:
         return (spot, own), f"shows {spot.title} and your hooks"
 
     def _hook(self, spot: Spot, own: Sequence[Hook] | None, name: str) -> Listening:
-        def look() -> tuple[Listening, str]:
-            found = hooks_on(self.aruna, self.token, own, spot, self.attempt)
-            plan = ASSUMED if found is None else listening(found, self.settings, spot, name)
-            return plan, plan.described
-
-        return self._stage("hook", look)
+        hooks = None
+        with suppress(ArunaRefused):
+            hooks = hooks_on(self.aruna, self.token, own, spot, self.attempt)
+        if hooks is None:
+            self.report.skipped("hook", ASSUMED.described)
+            return ASSUMED
+        return self._stage("hook", lambda: listening(hooks, self.settings, spot, name))
 
     def _service(self) -> tuple[None, str]:
         found = service.find(self.settings)
-        return None, f"version {found.version} answers at {found.url}"
+        nowhere = "".join(f", not at {url}" for url in found.unanswered)
+        return None, f"version {found.version} answers at {found.url}{nowhere}"
 
     def _upload(self, spot: Spot, name: str, plan: Listening) -> tuple[Follower, str]:
         before = service.counters(self.settings)
