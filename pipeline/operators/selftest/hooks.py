@@ -24,6 +24,7 @@ Hook: TypeAlias = hooks_service_pb2.HookInfo
 
 _FINISHED = hooks_service_pb2.TRIGGER_TYPE_OBJECT_FINISHED
 _PATH = "/webhook"
+_MILLISECONDS_OF_1973 = 100_000_000_000
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,10 @@ def _fault_of_expiry(hook: Hook, settings: Settings) -> StageFailed | None:
     ends = hook.timeout / 1000
     if ends > time.time():
         return None
-    in_seconds = hook.timeout > time.time()
     return StageFailed(
         f"the registration of {hook.hook_id} ended on {units.moment(ends)}",
         likely="its timeout was given in seconds; Aruna takes milliseconds"
-        if in_seconds
+        if time.time() < hook.timeout < _MILLISECONDS_OF_1973
         else "Aruna goes on calling, but the token it hands out has expired: every job ends with "
         "token_expired",
         to_do=_anew(hook, settings),
