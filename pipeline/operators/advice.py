@@ -26,7 +26,7 @@ ADVICE: dict[str, str] = {
     ),
     Code.INTERNAL_ERROR: "Find the traceback by the job's id in the log, and report it.",
     Code.INVALID_HOOK: "Nothing to do for a hook that Aruna sent; else mend its sender.",
-    Code.INVALID_INPUT: "The source is no ABCD document that can be read: tell its owner.",
+    Code.INVALID_INPUT: "Tell the source's owner what is wrong with the document.",
     Code.INVALID_SECRET: (
         "Check that ARUNA_SERVER_ADDRESS is the Aruna that sends the hooks; if it is, somebody "
         "forged this one."
@@ -43,8 +43,8 @@ ADVICE: dict[str, str] = {
     ),
     Code.TOKEN_EXPIRED: _REGISTER,
     Code.TRANSFORMATION_FAILED: (
-        "The source's owner has to look at the document; «python -m pipeline transform» on a "
-        "copy shows what is in it."
+        "Tell the source's owner what is wrong with the document. If nothing is, check GFBio with "
+        f"«python -m pipeline check», or set TRANSFORMER=embedded, {_RETRY}."
     ),
     Code.UNSUPPORTED_RESOURCE: "Nothing to do: only objects are transformed.",
     Code.UPLOAD_FAILED: f"Check that the data proxy is up and ALLOWED_HOSTS names it, {_RETRY}.",
