@@ -26,6 +26,10 @@ COMMANDS = {
         "pipeline.operators.reconcile",
         "find files whose hooks Aruna lost, and queue them",
     ),
+    "selftest": (
+        "pipeline.operators.selftest.command",
+        "send a small document the whole way: Aruna, hook, service, GFBio and back",
+    ),
     "transform": ("pipeline.operators.transform", "ABCD to Bioschemas JSON-LD, on this machine"),
 }
 _PROGRAM = "python -m pipeline"

@@ -20,6 +20,7 @@ from pipeline.aruna.upload import upload
 from pipeline.errors import Code, JobFailed
 from pipeline.jobs import callback, source
 from pipeline.jobs.context import JobContext
+from pipeline.jobs.diagnosis import diagnosing
 from pipeline.jobs.parent import parent_of
 from pipeline.jobs.target import Holder, Target, Targets
 from pipeline.jobs.transformers import transformed
@@ -34,7 +35,8 @@ def run(context: JobContext) -> None:
     """Do what is left of a job: the work, if it is not done yet, and the callback."""
     source.verify(context)
     if context.job.step is Step.WORK:
-        work(context)
+        with diagnosing(context):
+            work(context)
         context.held.worked(Outcome(None))
     callback.call_back(context)
 

@@ -23,7 +23,7 @@ ADVICE: dict[str, str] = {
     Code.GFBIO_UNAVAILABLE: "Check GFBio with: python -m pipeline check.",
     Code.INTERNAL_ERROR: "Find the traceback in the log by the job's id, and report it.",
     Code.INVALID_HOOK: "Nothing to do if Aruna sent the hook; else correct its sender.",
-    Code.INVALID_INPUT: "The source is not a readable ABCD document: tell its owner.",
+    Code.INVALID_INPUT: "Tell the source's owner what is wrong with the document.",
     Code.INVALID_SECRET: (
         "Check that ARUNA_SERVER_ADDRESS is the Aruna that sends the hooks; if it is, somebody "
         "forged this one."
@@ -37,8 +37,8 @@ ADVICE: dict[str, str] = {
     Code.TIMEOUT: ("See which stage was slow; if the source is large, raise PROCESSING_TIMEOUT."),
     Code.TOKEN_EXPIRED: _REGISTER,
     Code.TRANSFORMATION_FAILED: (
-        "The source's owner has to look at the document; python -m pipeline transform shows what "
-        "is in a copy of it."
+        "Tell the source's owner what is wrong with the document. If nothing is, check GFBio with: "
+        "python -m pipeline check, or set TRANSFORMER=embedded; then retry the job."
     ),
     Code.UNSUPPORTED_RESOURCE: "Nothing to do: only objects are transformed.",
     Code.UPLOAD_FAILED: "Check that the data proxy is up and that ALLOWED_HOSTS names it.",

@@ -15,23 +15,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.aruna.client import Aruna, ArunaRefused
-from pipeline.aruna.hook import token_expiry
 from pipeline.attempt import Attempt
 from pipeline.errors import LeaseLost
 from pipeline.journal import Journal
-from pipeline.operators import CommandFailed, units
-from pipeline.operators.environment import journal_of_service, settings_of_service
+from pipeline.operators import units
+from pipeline.operators.environment import (
+    journal_of_service,
+    operators_token,
+    settings_of_service,
+)
 from pipeline.operators.records import print_json
 from pipeline.operators.table import print_table
 from pipeline.reconcile.hooks import OwnHooks
 from pipeline.reconcile.lost import Criteria, Lost, made_at
 from pipeline.reconcile.run import Run, RunLease, why_refused
 from pipeline.reconcile.search import OLDER_THAN, Search
-from pipeline.settings import Settings
 
 _COLUMNS = ("OBJECT", "PROJECT", "PATH", "SINCE", "WHY")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_WRONG_SETTING = 2
 _LEASE_POLL = 1.0  # seconds
 
 #: What scripts read of a lost object; ``job_id`` is ``None`` if nothing was done.
@@ -76,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Finds lost objects and queues a job for each; 1 if something could not be looked at."""
     settings = settings_of_service()
-    token = _valid_token(settings)
+    token = operators_token(settings)
     own = OwnHooks.of(settings, arguments.hook)
     criteria = Criteria(time.time() - arguments.older_than, arguments.include_unseen)
     projects = tuple(dict.fromkeys(arguments.project))
@@ -140,20 +141,6 @@ def _progress_of(run: Run) -> Iterator[None]:
 
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
-
-
-def _valid_token(settings: Settings) -> str:
-    token = settings.aruna_token
-    if token is None:
-        raise CommandFailed(
-            "ARUNA_TOKEN is missing; set it to a personal API token with the right APPEND on the "
-            "hooks' projects",
-            status=_WRONG_SETTING,
-        )
-    expires = token_expiry(token)
-    if expires is not None and expires <= time.time():
-        raise CommandFailed(f"ARUNA_TOKEN expired on {units.moment(expires)}; set a new one")
-    return token
 
 
 def _record(lost: Lost, job_id: str | None) -> _Record:

@@ -14,6 +14,7 @@ from pipeline.errors import JobFailed
 from pipeline.transform.bioschemas.archive import transform_archive, transform_members
 from pipeline.transform.bioschemas.dataset import transform
 from pipeline.transform.bioschemas.profile import lacks
+from pipeline.transform.diagnosis import diagnose
 from pipeline.transform.recognise import Kind, recognise
 
 READ = 256 * 1024  # bytes
@@ -32,12 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="list which members of the Bioschemas profile the source lacks, instead of JSON-LD; "
         "exit status 1 if one of them is required",
     )
+    # For the service's child process.
+    parser.add_argument("--diagnose", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Transforms; returns the exit status: 0, or 1 after one line on stderr."""
     try:
         with source(arguments.file) as chunks, target(arguments.output) as output:
+            if arguments.diagnose:
+                output.writelines(f"{lacking}\n".encode() for lacking in diagnose(chunks))
+                return 0
             kind, document = recognise(chunks)
             if arguments.check:
                 return check(kind, document, output)

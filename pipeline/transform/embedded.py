@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -31,15 +31,19 @@ READ = 256 * 1024  # bytes
 INVALID_INPUT = 1  # the command's exit status when it refuses its input, in one line
 
 
-def transform_in_child(document: Iterator[bytes], attempt: Attempt) -> Iterator[bytes]:
+def transform_in_child(
+    document: Iterator[bytes], attempt: Attempt, *options: str
+) -> Iterator[bytes]:
     """The result for ``document`` (ABCD, or an archive of it), in pieces as they come.
+
+    ``options`` are the command's own and make it write something else.
 
     The last piece follows only once the child has ended well. Raises what ``document`` raises,
     what ends the attempt, or ``JobFailed``: ``invalid_input`` with the child's message, or
     ``transformation_failed`` (again) if the child came to grief. Closing the generator ends the
     child; nothing of it is left behind in any case.
     """
-    with start() as child:
+    with start(options) as child:
         feeder = Feeder(document, child)
         try:
             with attempt.aborting(child.kill):
@@ -51,10 +55,10 @@ def transform_in_child(document: Iterator[bytes], attempt: Attempt) -> Iterator[
             feeder.end()
 
 
-def start() -> subprocess.Popen[bytes]:
+def start(options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """A new child, with pipes at all three ends."""
     return subprocess.Popen(  # noqa: S603 - fixed arguments, our own interpreter
-        COMMAND,
+        [*COMMAND, *options],
         cwd=ROOT,
         env=ENVIRONMENT,
         stdin=subprocess.PIPE,

@@ -85,9 +85,9 @@ def test_an_error_is_one_line_with_its_place_and_leaves_no_file(tmp_path: Path) 
     out.write_text("earlier")
     done = run("-", "-o", out, given=DOCUMENT[:-9])
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"The document is cut off: ")
+    assert done.stderr.startswith(b"cut off: ")
     place = f"(line 1, column {DOCUMENT.decode().index('</DataSets>') + 1})"
-    assert done.stderr.endswith(f"{place}\n".encode())
+    assert done.stderr.endswith(f" {place}: upload it again\n".encode())
     assert out.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [tmp_path / "out.json"]
 

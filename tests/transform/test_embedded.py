@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -54,8 +54,8 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     started: list[subprocess.Popen[bytes]] = []
     start = embedded.start
 
-    def recorded() -> subprocess.Popen[bytes]:
-        started.append(start())
+    def recorded(options: Sequence[str]) -> subprocess.Popen[bytes]:
+        started.append(start(options))
         return started[-1]
 
     monkeypatch.setattr(embedded, "start", recorded)
@@ -95,7 +95,7 @@ def test_an_archive_is_recognised_by_the_child() -> None:
 def test_what_the_child_says_of_bad_input_is_the_error() -> None:
     error = failure(iter([DOCUMENT[:-5]]))
     assert (error.code, error.again) == (Code.INVALID_INPUT, False)
-    assert error.message.startswith("The document is cut off")
+    assert error.message.startswith("cut off: ")
     assert "(line 1, column" in error.message
 
 
