@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from pipeline.settings import Settings, SettingsError
-from pipeline.settings.directories import make_state_dir, make_temp_dir
+from pipeline.settings.directories import empty_metrics_dir, make_state_dir, make_temp_dir
 from pipeline.telemetry import logs
 from pipeline.telemetry.redaction import hide, secrets_of_settings
 
@@ -28,7 +28,8 @@ _log = structlog.get_logger("abcd2bioschema")
 # prometheus_client looks for it when it is imported, which happens after the fork.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_dir)
 
-bind = f"{_settings.server_host}:{_settings.service_port}"
+_host = f"[{_settings.server_host}]" if ":" in _settings.server_host else _settings.server_host
+bind = f"{_host}:{_settings.service_port}"
 workers = _settings.web_concurrency
 worker_class = "pipeline.web.worker.WebWorker"
 # GFBio fetches twice for each job; the rest answers hooks, probes and what strangers ask.
@@ -57,6 +58,14 @@ def on_starting(_server: Any) -> None:
         _log.warning("ALLOW_INSECURE is set: http, private addresses and unknown callers may pass")
     if _state_warning:
         _log.warning(_state_warning)
+
+
+def when_ready(_server: Any) -> None:
+    """Begin with empty metrics; not before this process has the port, which another may have."""
+    try:
+        empty_metrics_dir(_metrics_dir)
+    except SettingsError as error:
+        sys.exit(f"abcd2bioschema: {error}")
 
 
 def post_worker_init(worker: Any) -> None:

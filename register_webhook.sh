@@ -10,10 +10,10 @@ Usage: register_webhook.sh create [OPTION]...
        register_webhook.sh add-project HOOK_ID PROJECT_ID... [OPTION]...
        register_webhook.sh delete HOOK_ID... [OPTION]...
 
-create       registers the hook. One with this name, URL and trigger that is there already is
-             reported, given the projects it lacks, and never doubled.
+create       registers the hook. If you have one of this name, URL and trigger, it is given the
+             projects it lacks, and no second one is made.
 list         shows your hooks, or with --project all hooks of those projects.
-add-project  lets a hook of yours listen in further projects, each once.
+add-project  adds projects to a hook of yours, each once.
 delete       deletes hooks.
 
 Option                     Variable          Default   Meaning
@@ -28,10 +28,14 @@ Option                     Variable          Default   Meaning
 --name NAME                HOOK_NAME         ABCD to Bioschemas
 --trigger WHICH            HOOK_TRIGGER      finished  finished: an upload with the label completes;
                                                        label: a label is added to a finished upload;
-                                                       both: one hook for each
+                                                       static-label: the same for a static label;
+                                                       both: finished and label, a hook for each
 --label KEY[=VALUE]        HOOK_LABEL        ABCD      the label that starts the service, with any
                                                        value if none is given; again for others
                                                        (variable: commas); taken literally
+--object-name REGEX        HOOK_OBJECT_NAME            files whose name the expression matches, with
+                                                       or without a label; without --label beside it
+                                                       no label counts
 --expires WHEN             HOOK_EXPIRES      1y        12h, 90d, 4w, 1y from now, or 2027-01-31, or
                                                        2027-01-31T12:00:00Z (UTC if no zone is given)
 --method METHOD            HOOK_METHOD       POST      POST or PUT
@@ -48,11 +52,11 @@ Needed rights on a project: create APPEND (ADMIN to see other people's hooks the
 commands ADMIN. Needs bash 4.4, curl and any awk; jq is not needed.
 
 Exit status
-  0  done, or nothing was to be done
+  0  success, also if there was nothing to do
   1  Aruna refused; its message is shown
   2  wrong usage or a wrong setting; nothing was sent
-  3  Aruna cannot be reached, or what answers is no Aruna
-  4  a hook of this name, URL and trigger is there and differs, or has expired: delete it first
+  3  Aruna cannot be reached, or something else answers
+  4  a hook of this name, URL and trigger exists, but differs or has expired: delete it first
 END
 }
 
@@ -61,20 +65,26 @@ fail() { # STATUS MESSAGE
   exit "$1"
 }
 
+NEVER_FIRES='--label needs a key: a hook without a filter never fires'
+
 note() { printf '%s\n' "$1" >&2; }
 
 warn() { note "Warning: $1"; }
 
 # ---------------------------------------------------------------- settings
 
-read_env_file() { # FILE
-  local line name value
+read_env_file() { # FILE: a secret and the file it is in are one setting
+  local line name value file given=' '
+  for name in ARUNA_TOKEN WEBHOOK_TOKEN; do
+    file=${name}_FILE
+    [[ -z ${!name+set}${!file+set} ]] || given+="$name $file "
+  done
   while IFS= read -r line || [[ -n $line ]]; do
     line=${line%$'\r'}
     [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?([A-Z_]+)=(.*)$ ]] || continue
     name=${BASH_REMATCH[2]} value=${BASH_REMATCH[3]}
     [[ $name =~ ^(ALLOW_INSECURE|ARUNA_.+|HOOK_.+|PROJECT_IDS|WEBHOOK_.+)$ ]] || continue
-    [[ -z ${!name+set} ]] || continue
+    [[ -z ${!name+set} && $given != *" $name "* ]] || continue
     if [[ $value =~ ^\"([^\"]*)\"[[:space:]]*(#.*)?$ || $value =~ ^\'([^\']*)\'[[:space:]]*(#.*)?$ ]]; then
       value=${BASH_REMATCH[1]}
     else
@@ -105,6 +115,7 @@ read_arguments() {
       --name) HOOK_NAME=$2 ;;
       --trigger) HOOK_TRIGGER=$2 ;;
       --label) LABELS+=("$2") ;;
+      --object-name) HOOK_OBJECT_NAME=$2 ;;
       --expires) HOOK_EXPIRES=$2 ;;
       --method) HOOK_METHOD=$2 ;;
       --env-file) ENV_FILE=$2 ;;
@@ -125,16 +136,16 @@ read_secret() { # NAME: takes it from NAME_FILE if that is set
 need_url() { # NAME VALUE
   [[ $2 =~ ^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[^[:space:][:cntrl:]\"\\]*)?$ ||
     $2 =~ ^https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?(/[^[:space:][:cntrl:]\"\\]*)?$ ]] ||
-    fail 2 "$1 must be an absolute URL such as https://example.org/path, not «$2»"
+    fail 2 "$1 must be an absolute URL such as https://example.org/path, not \"$2\""
   [[ $2 == https://* || ${ALLOW_INSECURE-} =~ ^([Tt]rue|TRUE|1|[Yy]es|YES)$ ]] ||
-    fail 2 "$1 must begin with https://, or tokens travel in clear (development: ALLOW_INSECURE=true)"
+    fail 2 "$1 must begin with https://, or tokens would travel unencrypted (development: ALLOW_INSECURE=true)"
 }
 
 need_ids() { # WHAT ID...
   local id
   for id in "${@:2}"; do
     [[ $id =~ ^[0-7][0-9A-HJKMNP-TV-Z]{25}$ ]] ||
-      fail 2 "$1 «$id» is not an Aruna id: 26 characters such as 01ARZ3NDEKTSV4RRFFQ69G5FAV"
+      fail 2 "$1 \"$id\" is not an Aruna id: 26 characters such as 01ARZ3NDEKTSV4RRFFQ69G5FAV"
   done
 }
 
@@ -147,7 +158,7 @@ need_aruna() {
   ARUNA_API_URL=${ARUNA_API_URL%/}
   read_secret ARUNA_TOKEN
   [[ -n $DRY_RUN || ${ARUNA_TOKEN-} =~ ^[A-Za-z0-9._~+/=-]+$ ]] ||
-    fail 2 "ARUNA_TOKEN (or ARUNA_TOKEN_FILE) must hold your Aruna API token, without «Bearer»"
+    fail 2 "ARUNA_TOKEN (or ARUNA_TOKEN_FILE) must hold your Aruna API token, without \"Bearer\""
 }
 
 need_webhook_token() {
@@ -169,14 +180,15 @@ read_expiry() { # WHEN: sets EXPIRES, Unix seconds
     EXPIRES=$(($(midnight "$day") + clock))
     [[ $(iso "$((EXPIRES - clock))") == "$day"T* ]] || fail 2 "--expires: there is no day $day"
   else
-    fail 2 "--expires must be a duration (90d, 1y) or a date (2027-01-31), not «$1»"
+    fail 2 "--expires must be a duration (90d, 1y) or a date (2027-01-31), not \"$1\""
   fi
   ((EXPIRES > now)) || fail 2 "--expires $1 is not in the future"
+  ((EXPIRES < 253402300800)) || fail 2 "--expires $1 is later than the year 9999"
 }
 
 read_clock() { # hh:mm[:ss][zone]: sets clock, seconds after midnight UTC
   [[ $1 =~ ^([01][0-9]|2[0-3]):([0-5][0-9])(:([0-5][0-9]))?(Z|([+-])([0-9]{2}):?([0-9]{2}))?$ ]] ||
-    fail 2 "--expires: «$1» is not a time such as 12:00:00Z or 12:00+02:00"
+    fail 2 "--expires: \"$1\" is not a time such as 12:00:00Z or 12:00+02:00"
   local -a m=("${BASH_REMATCH[@]}")
   clock=$((10#${m[1]} * 3600 + 10#${m[2]} * 60 + 10#0${m[4]}))
   clock=$((clock - ${m[6]}1 * (10#0${m[7]} * 3600 + 10#0${m[8]} * 60)))
@@ -215,7 +227,7 @@ json_array() { # TEXT...
   printf '[%s]' "${joined#, }"
 }
 
-# Writes each scalar of a JSON document as «path<TAB>value», control characters as spaces. Cut at
+# Writes each scalar of a JSON document as path<TAB>value, control characters as spaces. Cut at
 # its quotes, once the escaped ones are masked, a document is structure and strings in turn.
 # shellcheck disable=SC2016  # awk's own $0
 JSON_FIELDS='
@@ -301,7 +313,8 @@ function filters(   i, one, all) {
   for (i = 0; i < 100; i++) {
     one = "trigger.filters." i
     if ((hook, one ".keyValue.key") in value)
-      all = all " or " value[hook, one ".keyValue.key"] "=" value[hook, one ".keyValue.value"]
+      all = all " or " (value[hook, one ".keyValue.variant"] ~ /STATIC/ ? "static " : "") \
+        value[hook, one ".keyValue.key"] "=" value[hook, one ".keyValue.value"]
     if ((hook, one ".name") in value) all = all " or name " value[hook, one ".name"]
   }
   return substr(all, 5)
@@ -395,7 +408,7 @@ show_hook() {
 
 list() {
   local project
-  ((${#OPERANDS[@]} == 0)) || fail 2 "list takes no «${OPERANDS[0]}»; see --help"
+  ((${#OPERANDS[@]} == 0)) || fail 2 "list takes no \"${OPERANDS[0]}\"; see --help"
   need_aruna
   need_ids "--project" "${PROJECTS[@]}"
   ((${#PROJECTS[@]})) || list_own_hooks
@@ -422,7 +435,7 @@ warn_of_rival() { # HOOK TRIGGER PROJECT...
   [[ $id != "$1" && $trigger == "$2" ]] || return 0
   for project in "${@:3}"; do
     [[ " $projects " != *" $project "* ]] ||
-      warn "hook $id («$name», $url) listens to the same trigger in project $project: where both \
+      warn "hook $id (\"$name\", $url) listens to the same trigger in project $project: where both \
 match, the callbacks destroy each other's status, and one of the two fails"
   done
 }
@@ -458,7 +471,7 @@ add_project() {
   [[ -z $DRY_RUN ]] || { printf '{"projectIds": %s}\n' "$(json_array "${wanted[@]}")" && return; }
   list_own_hooks
   each_hook find_hook "$hook"
-  [[ -n $FOUND ]] || fail 1 "hook $hook is none of yours; «list» shows them"
+  [[ -n $FOUND ]] || fail 1 "hook $hook is not one of yours; \"list\" shows them"
   list_neighbours "${wanted[@]}"
   each_hook warn_of_rival "$hook" "$FOUND_TRIGGER" "${wanted[@]}"
   add_missing "$hook" "$FOUND_PROJECTS" "${wanted[@]}"
@@ -467,29 +480,53 @@ add_project() {
 find_same() { # TRIGGER
   [[ -z $FOUND && $name == "$HOOK_NAME" && $url == "$WEBHOOK_URL" && $trigger == "$1" ]] || return 0
   FOUND=$id FOUND_PROJECTS=$projects
-  [[ $method == "METHOD_$HOOK_METHOD" ]] || DIFFERENCES+="; it calls with ${method#METHOD_}"
-  [[ $filters == "$EXPRESSIONS" ]] || DIFFERENCES+="; its filter is $filters"
-  [[ ",$WEBHOOK_TOKEN," == *",$token,"* ]] || DIFFERENCES+="; it was given another WEBHOOK_TOKEN"
-  ((timeout / 1000 > $(printf '%(%s)T' -1))) || DIFFERENCES+="; it expired"
+  [[ $method == "METHOD_$HOOK_METHOD" ]] || DIFFERENCES+=", it calls with ${method#METHOD_}"
+  [[ $filters == "$EXPRESSIONS" ]] || DIFFERENCES+=", its filter is ${filters:-missing}"
+  [[ ",$WEBHOOK_TOKEN," == *",$token,"* ]] || DIFFERENCES+=", it was given another WEBHOOK_TOKEN"
+  ((timeout / 1000 > $(printf '%(%s)T' -1))) || DIFFERENCES+=", it has expired"
 }
 
-read_labels() { # sets EXPRESSIONS, for people and comparison, and FILTERS, JSON
-  local label key value
+read_filters() { # sets EXPRESSIONS, for people and comparison, and FILTERS, JSON
+  local label key value static='' variant=LABEL
+  [[ $HOOK_TRIGGER != static-label ]] || static='static ' variant=STATIC_LABEL
   for label in "${LABELS[@]}"; do
-    [[ -n ${label%%=*} && ! $label =~ [[:cntrl:]] ]] ||
-      fail 2 "--label needs a key: a hook without a filter never fires"
+    [[ -n ${label%%=*} && ! $label =~ [[:cntrl:]] ]] || fail 2 "$NEVER_FIRES"
     key=$(expression "${label%%=*}") value='^.*$'
     [[ $label != *=* ]] || value=$(expression "${label#*=}")
-    EXPRESSIONS+=" or $key=$value"
+    EXPRESSIONS+=" or $static$key=$value"
     FILTERS+=", {\"keyValue\": {\"key\": $(json "$key"), \"value\": $(json "$value"), \
-\"variant\": \"KEY_VALUE_VARIANT_LABEL\"}}"
+\"variant\": \"KEY_VALUE_VARIANT_$variant\"}}"
   done
+  if [[ -n $HOOK_OBJECT_NAME ]]; then
+    need_expression "$HOOK_OBJECT_NAME"
+    EXPRESSIONS+=" or name $HOOK_OBJECT_NAME"
+    FILTERS+=", {\"name\": $(json "$HOOK_OBJECT_NAME")}"
+    warn "--object-name fires for files without a label too: where there are several filters, Aruna \
+asks for any one of them, not for all"
+  fi
   EXPRESSIONS=${EXPRESSIONS# or } FILTERS=${FILTERS#, }
-  ((${#LABELS[@]} > 0)) || fail 2 "--label needs a key: a hook without a filter never fires"
-  ((${#LABELS[@]} == 1)) || warn "several labels: any one of them is enough, Aruna does not ask for all"
+  [[ -n $FILTERS ]] || fail 2 "$NEVER_FIRES"
+  ((${#LABELS[@]} < 2)) || warn "several labels: any one of them is enough, Aruna does not ask for all"
 }
 
-# Aruna: filters are unanchored regular expressions, «BC» matches «ABCD».
+is_found() { [[ '' =~ $1 ]]; } # REGEX: status 2 if it is none
+
+# Aruna takes the expressions of Rust's regex crate and says nothing of a broken one, which never
+# fires. The shell's own are near enough once the marks of groups are gone.
+need_expression() { # REGEX
+  local plain=$1 status=0
+  [[ ! $1 =~ [[:cntrl:]] ]] || fail 2 "--object-name must be one line of text"
+  [[ ! $1 =~ \(\?(=|!|<=|<!) && ! $1 =~ (^|[^\\])(\\\\)*\\[1-9] ]] ||
+    fail 2 "--object-name: Aruna's expressions have no look-around and no back-references: \"$1\""
+  while [[ $plain =~ \(\?(P?<[A-Za-z_][A-Za-z0-9_]*>|[A-Za-z-]*:) ]]; do
+    plain=${plain/"${BASH_REMATCH[0]}"/(}
+  done
+  while [[ $plain =~ \(\?[A-Za-z-]+\) ]]; do plain=${plain/"${BASH_REMATCH[0]}"/}; done
+  is_found "$plain" 2>/dev/null || status=$?
+  ((status < 2)) || fail 2 "--object-name is not a regular expression: \"$1\""
+}
+
+# Aruna: filters are unanchored regular expressions, BC matches ABCD.
 expression() { # TEXT: a regular expression that matches it alone
   local text=$1 special
   for special in \\ . + '*' '?' '(' ')' '|' '[' ']' '{' '}' '^' '$'; do
@@ -516,20 +553,20 @@ create_hook() { # TRIGGER
   each_hook warn_of_rival "$FOUND" "$1" "${PROJECTS[@]}"
   if [[ -n $FOUND ]]; then
     [[ -z $DIFFERENCES ]] ||
-      fail 4 "hook $FOUND has this name, URL and trigger, but$DIFFERENCES. Delete it first."
-    note "Hook $FOUND («$HOOK_NAME») is there already."
+      fail 4 "hook $FOUND has this name, URL and trigger, but ${DIFFERENCES#, }. Delete it first."
+    note "Hook $FOUND (\"$HOOK_NAME\") exists already."
     add_missing "$FOUND" "$FOUND_PROJECTS" "${PROJECTS[@]}"
   else
     call POST /v2/hooks "$(hook_json "$1" "${WEBHOOK_TOKEN%%,*}")" || refused "creating the hook"
     FOUND=$(field hookId)
-    note "Hook $FOUND («$HOOK_NAME») is created and expires on $(iso "$EXPIRES"). Aruna goes on \
-calling after that, but with a token that no longer works: delete and create it anew before."
+    note "Hook $FOUND (\"$HOOK_NAME\") is created and expires on $(iso "$EXPIRES"). Aruna still \
+calls after that, but with an expired token: delete the hook and create it again before then."
   fi
   printf '%s\n' "$FOUND"
 }
 
 need_create_settings() {
-  ((${#OPERANDS[@]} == 0)) || fail 2 "create takes no «${OPERANDS[0]}»; see --help"
+  ((${#OPERANDS[@]} == 0)) || fail 2 "create takes no \"${OPERANDS[0]}\"; see --help"
   need_aruna
   need_url "the service's URL (--url, WEBHOOK_URL)" "${WEBHOOK_URL-}"
   [[ ${WEBHOOK_URL%%\?*} == */webhook ]] || warn "$WEBHOOK_URL does not end in /webhook, where the service listens"
@@ -540,8 +577,8 @@ need_create_settings() {
   unique PROJECTS
   [[ -n $HOOK_NAME && ! $HOOK_NAME =~ [[:cntrl:]] ]] || fail 2 "--name must be one line of text"
   HOOK_METHOD=${HOOK_METHOD^^}
-  [[ $HOOK_METHOD == P@(OS|U)T ]] || fail 2 "--method must be POST or PUT, not «$HOOK_METHOD»"
-  read_labels
+  [[ $HOOK_METHOD == P@(OS|U)T ]] || fail 2 "--method must be POST or PUT, not \"$HOOK_METHOD\""
+  read_filters
   read_expiry "$HOOK_EXPIRES"
 }
 
@@ -552,8 +589,9 @@ create() {
   case $HOOK_TRIGGER in
     finished) triggers=(TRIGGER_TYPE_OBJECT_FINISHED) ;;
     label) triggers=(TRIGGER_TYPE_LABEL_ADDED) ;;
+    static-label) triggers=(TRIGGER_TYPE_STATIC_LABEL_ADDED) ;;
     both) triggers=(TRIGGER_TYPE_OBJECT_FINISHED TRIGGER_TYPE_LABEL_ADDED) ;;
-    *) fail 2 "--trigger must be finished, label or both, not «$HOOK_TRIGGER»" ;;
+    *) fail 2 "--trigger must be finished, label, static-label or both, not \"$HOOK_TRIGGER\"" ;;
   esac
   if [[ -n $DRY_RUN ]]; then
     for trigger in "${triggers[@]}"; do hook_json "$trigger" '***'; done
@@ -576,7 +614,9 @@ main() {
   read_arguments "$@"
   [[ -z $ENV_FILE || -r $ENV_FILE ]] || fail 2 "--env-file: cannot read $ENV_FILE"
   [[ ! -r ${ENV_FILE:-.env} ]] || read_env_file "${ENV_FILE:-.env}"
-  ((${#LABELS[@]})) || IFS=, read -ra LABELS <<<"${HOOK_LABEL-ABCD}"
+  : "${HOOK_OBJECT_NAME=}"
+  [[ -n $HOOK_OBJECT_NAME ]] || : "${HOOK_LABEL=ABCD}"
+  ((${#LABELS[@]})) || IFS=, read -ra LABELS <<<"${HOOK_LABEL-}"
   : "${HOOK_NAME=ABCD to Bioschemas}" "${HOOK_TRIGGER=finished}" "${HOOK_METHOD=POST}" \
     "${HOOK_EXPIRES=1y}"
   "${command//-/_}"

@@ -15,15 +15,25 @@ from typing import Any
 from pipeline.operators import CommandFailed
 
 COMMANDS = {
-    "jobs": ("pipeline.operators.jobs", "list what is in the journal"),
-    "show": ("pipeline.operators.show", "all about one job, and what to do about it"),
-    "retry": ("pipeline.operators.retry", "put failed jobs back into the queue"),
-    "check": ("pipeline.operators.check", "is everything in place? one line for each thing"),
-    "reconcile": ("pipeline.operators.reconcile", "find and do what Aruna never delivered"),
+    "jobs": ("pipeline.operators.jobs", "list the jobs in the journal"),
+    "show": ("pipeline.operators.show", "details of one job, and what to do about it"),
+    "retry": ("pipeline.operators.retry", "queue failed jobs again"),
+    "check": (
+        "pipeline.operators.check",
+        "check configuration, journal, Aruna, data proxy and GFBio",
+    ),
+    "reconcile": (
+        "pipeline.operators.reconcile",
+        "find files whose hooks Aruna lost, and queue them",
+    ),
+    "selftest": (
+        "pipeline.operators.selftest.command",
+        "send a small document the whole way: Aruna, hook, service, GFBio and back",
+    ),
     "transform": ("pipeline.operators.transform", "ABCD to Bioschemas JSON-LD, on this machine"),
 }
 _PROGRAM = "python -m pipeline"
-_EXIT = "exit status: 0 well, 1 failed, 2 wrong arguments or settings"
+_EXIT = "Exit status: 0 success, 1 failed, 2 wrong arguments or settings"
 _SETTINGS = "Settings are taken from the environment, as the service has them. "
 
 
@@ -50,7 +60,7 @@ def _parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, Any]:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         usage=f"{_PROGRAM} COMMAND [ARGUMENTS]",
-        description="What operators can ask and do.",
+        description="Commands for operators.",
         epilog=_EXIT,
     )
     parsers = parser.add_subparsers(metavar="COMMAND [ARGUMENTS]", prog=_PROGRAM, required=True)
@@ -59,7 +69,10 @@ def _parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, Any]:
     for name, (module, summary) in COMMANDS.items():
         settings = "" if name == "transform" else _SETTINGS
         own = parsers.add_parser(
-            name, help=summary, description=f"{summary}.", epilog=f"{settings}{_EXIT}"
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"{settings}{_EXIT}",
         )
         if name == named:
             command = importlib.import_module(module)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -33,6 +34,7 @@ class Attempt:
         self._timeout = timeout
         self._begun = clock()
         self._until = self._begun + timeout
+        self._shield: _Shield | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._cut: JobError | None = None
@@ -42,7 +44,7 @@ class Attempt:
         """Raise what ends this attempt: ``LeaseLost``, ``Stopping`` or ``JobFailed`` (timeout)."""
         if self._cut is not None:
             raise self._cut
-        if self._clock() >= self._until:
+        if self._clock() >= self._deadline():
             raise self._timed_out()
 
     def elapsed(self) -> float:
@@ -52,7 +54,7 @@ class Attempt:
     def seconds_left(self) -> float:
         """Seconds this attempt may still take, more than 0; raises as ``check`` does."""
         self.check()
-        return max(self._until - self._clock(), 0.001)
+        return max(self._deadline() - self._clock(), 0.001)
 
     def wait(self, seconds: float) -> None:
         """Wait, unless the attempt ends before: then raise as ``check`` does."""
@@ -78,18 +80,48 @@ class Attempt:
             with self._lock:
                 self._aborts.remove(abort)
 
+    @contextmanager
+    def shielded(self, seconds: float) -> Iterator[None]:
+        """This block does harm if it is cut short: it has ``seconds`` of its own.
+
+        Whatever ends the attempt meanwhile does so after the block. The time that the block takes
+        does not count as the attempt's.
+        """
+        self.check()
+        begun = self._clock()
+        shield = _Shield(seconds, begun + seconds)
+        with self._lock:
+            self._shield = shield
+        try:
+            yield
+        finally:
+            with self._lock:
+                # In this order: the watch may look in between.
+                self._until += self._clock() - begun
+                self._shield = None
+            if shield.postponed is not None:
+                self._end(shield.postponed)
+
     def is_cut_by(self, kind: type[Interrupted]) -> bool:
         """Whether the attempt was ended from outside for that reason."""
         return isinstance(self._cut, kind)
 
     def cut(self, reason: Interrupted) -> None:
         """End the attempt from another thread and wake what blocks; the first reason stays."""
+        with self._lock:
+            if self._shield is not None:
+                self._shield.postponed = self._shield.postponed or reason
+                return
         self._end(reason)
 
     def cut_if_due(self) -> None:
         """End the attempt if its time is over; from any thread."""
-        if self._clock() >= self._until:
+        if self._clock() >= self._deadline():
             self._end(self._timed_out())
+
+    def _deadline(self) -> float:
+        shield = self._shield
+        return self._until if shield is None else shield.until
 
     def _end(self, reason: JobError) -> None:
         with self._lock:
@@ -106,9 +138,18 @@ class Attempt:
             raise self._cut from consequence
 
     def _timed_out(self) -> JobFailed:
-        return JobFailed(
-            Code.TIMEOUT, f"the work took longer than {self._timeout:g} seconds", again=True
-        )
+        shield = self._shield
+        seconds = self._timeout if shield is None else shield.seconds
+        return JobFailed(Code.TIMEOUT, f"the work took longer than {seconds:g} seconds", again=True)
+
+
+@dataclass
+class _Shield:
+    """A block that may take ``seconds``, and what is to end the attempt once it is over."""
+
+    seconds: float
+    until: float
+    postponed: Interrupted | None = None
 
 
 class Watch:

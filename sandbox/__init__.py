@@ -15,7 +15,7 @@ unpleasant parts above all. Known to differ:
 
 from sandbox.aruna.model import Right
 from sandbox.aruna.ulid import new_ulid
-from sandbox.errors import Answered, Dropped, Refused, forbidden
+from sandbox.errors import Answered, Dropped, Refused, forbidden, internal
 from sandbox.failpoints import Call
 from sandbox.gfbio.generated import generated_result
 from sandbox.sandbox import Sandbox, User
@@ -35,5 +35,6 @@ __all__ = [
     "User",
     "forbidden",
     "generated_result",
+    "internal",
     "new_ulid",
 ]

@@ -23,11 +23,17 @@ class Service:
     """One gunicorn master with its workers; ``url`` is the service's base URL.
 
     It listens on a free port of loopback, with its state and its log below ``directory``. Of this
-    process's environment it sees no setting; ``settings`` are its own.
+    process's environment it sees no setting; ``settings`` are its own. ``checkout`` is where its
+    code is.
     """
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str], *, application: str = "app:app"
+        self,
+        directory: Path,
+        settings: Mapping[str, str],
+        *,
+        application: str = "app:app",
+        checkout: Path = ROOT,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         port = free_port()
@@ -43,6 +49,7 @@ class Service:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self._application = application
+        self._checkout = checkout
 
     def start(self) -> None:
         """Start gunicorn and wait until it says that it is ready.
@@ -53,7 +60,7 @@ class Service:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(  # noqa: S603 - the service's own command
                     [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._application],
-                    cwd=ROOT,
+                    cwd=self._checkout,
                     env={**bare_environment(), **self.environment, "NOTIFY_SOCKET": address},
                     stdout=log,
                     stderr=log,

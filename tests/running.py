@@ -27,9 +27,16 @@ class Running(Service):
     """A service of which tests ask more than that it runs."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str], *, application: str = "app:app"
+        self,
+        directory: Path,
+        settings: Mapping[str, str],
+        *,
+        application: str = "app:app",
+        checkout: Path = ROOT,
     ) -> None:
-        super().__init__(directory, {**_SETTINGS, **settings}, application=application)
+        super().__init__(
+            directory, {**_SETTINGS, **settings}, application=application, checkout=checkout
+        )
         self.session = requests.Session()
 
     def close(self) -> None:
@@ -62,9 +69,12 @@ def running(
     *,
     start: bool = True,
     application: str = "app:app",
+    checkout: Path = ROOT,
 ) -> Iterator[Running]:
     """A service with its state below ``directory``; ended, killed if need be, with the block."""
-    with closing(Running(directory, settings, application=application)) as service:
+    with closing(
+        Running(directory, settings, application=application, checkout=checkout)
+    ) as service:
         if start:
             service.start()
         yield service

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from pipeline.attempt import Attempt, Watch
-from pipeline.errors import Code, JobFailed, LeaseLost, Stopping
+from pipeline.errors import Code, Interrupted, JobFailed, LeaseLost, Stopping
 
 
 def test_an_attempt_ends_with_its_time() -> None:
@@ -68,6 +68,69 @@ def test_nothing_begins_after_the_cut() -> None:
     attempt.cut(Stopping("stopping"))
 
     with pytest.raises(Stopping), attempt.aborting(lambda: None):
+        raise AssertionError("the block was entered")
+
+
+@pytest.mark.parametrize("reason", [Stopping("stopping"), LeaseLost("lost")])
+def test_a_shielded_block_goes_on_and_the_attempt_ends_after_it(reason: Interrupted) -> None:
+    attempt = Attempt(60)
+    woken = threading.Event()
+    with attempt.aborting(woken.set):
+        with attempt.shielded(60):
+            attempt.cut(reason)
+            attempt.check()
+            attempt.wait(0.01)
+            assert not attempt.is_cut_by(type(reason))
+            assert not woken.is_set()
+        assert woken.is_set()
+        assert attempt.is_cut_by(type(reason))
+    with pytest.raises(type(reason)):
+        attempt.check()
+
+
+def test_an_error_in_a_shielded_block_is_no_consequence_of_what_waits_for_its_end() -> None:
+    attempt = Attempt(60)
+    with (
+        pytest.raises(ConnectionError, match="its own"),
+        attempt.shielded(60),
+        attempt.aborting(lambda: None),
+    ):
+        attempt.cut(Stopping("stopping"))
+        raise ConnectionError("its own")
+    with pytest.raises(Stopping):
+        attempt.check()
+
+
+def test_the_time_of_a_shielded_block_is_not_the_attempts() -> None:
+    now = [100.0]
+    attempt = Attempt(5, clock=lambda: now[0])
+    now[0] = 104.0
+    with attempt.shielded(60):
+        now[0] = 150.0
+        attempt.cut_if_due()
+        assert attempt.seconds_left() == 14.0
+    assert attempt.seconds_left() == 1.0
+    now[0] = 151.0
+    with pytest.raises(JobFailed, match="longer than 5 seconds"):
+        attempt.check()
+
+
+def test_a_shielded_block_ends_with_its_own_time() -> None:
+    now = [100.0]
+    attempt = Attempt(500, clock=lambda: now[0])
+    woken = threading.Event()
+    with pytest.raises(JobFailed) as failed, attempt.shielded(60), attempt.aborting(woken.set):
+        now[0] = 160.0
+        attempt.cut_if_due()
+        assert woken.is_set()
+        raise ConnectionError("the consequence")
+    assert (failed.value.code, failed.value.again) == (Code.TIMEOUT, True)
+
+
+def test_no_shielded_block_begins_after_the_cut() -> None:
+    attempt = Attempt(60)
+    attempt.cut(Stopping("stopping"))
+    with pytest.raises(Stopping), attempt.shielded(60):
         raise AssertionError("the block was entered")
 
 

@@ -7,9 +7,9 @@ that was cut off never looks complete downstream.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -18,9 +18,10 @@ from requests.exceptions import InvalidSchema, InvalidURL
 from urllib3.exceptions import HTTPError
 
 from pipeline.attempt import Attempt
-from pipeline.errors import Code, JobFailed
+from pipeline.errors import OUTAGE, Code, JobFailed
 from pipeline.net.addresses import origin
 from pipeline.net.connections import Session
+from pipeline.streams import last_block_held_back
 
 #: Bytes read at a time: half as many reach two thirds of the rate, 8 KiB a sixth of that.
 BLOCK_SIZE = 512 * 1024
@@ -32,7 +33,7 @@ _GONE = {
     404: "it is not there any more (404)",
     410: "it is not there any more (410)",
 }
-_TRY_AGAIN = (408, 425, 429)
+_TRY_AGAIN = (408, 425)
 _ERROR_BODY_LIMIT = 4096
 
 
@@ -46,7 +47,6 @@ class Source:
     url: str
     content_len: int
     sha256: str | None
-    name: str
 
 
 @contextmanager
@@ -62,7 +62,28 @@ def download(
     _limit(source.content_len, max_bytes)
     with attempt.aborting(session.shut), _open(source.url, session) as response:
         _raise_for_status(response)
-        yield _checked(response, source, attempt, max_bytes)
+        with closing(_checked(response, source, attempt, max_bytes)) as blocks:
+            yield blocks
+
+
+def is_whole(stored: Source, attempt: Attempt, *, session: Session) -> bool:
+    """Whether all of ``stored`` can be read, to its end, and is what it must be.
+
+    Raises ``JobFailed`` (``download_failed``) if its storage can't be asked.
+    """
+    with attempt.aborting(session.shut), _open(stored.url, session) as response:
+        if response.status_code == requests.codes.not_found:
+            return False
+        _raise_for_status(response)
+        try:
+            for _ in _checked(response, stored, attempt, None):
+                pass
+        except JobFailed as failure:
+            attempt.check()
+            if failure.code is not Code.DOWNLOAD_FAILED:
+                raise
+            return False
+        return True
 
 
 @contextmanager
@@ -88,13 +109,18 @@ def _get(url: str, session: Session) -> requests.Response:
         return session.get(url, stream=True, allow_redirects=False)
     except (InvalidURL, InvalidSchema) as exc:
         raise _failed("its URL is not valid") from exc
+    except requests.ReadTimeout as exc:
+        raise _failed("its storage does not answer", again=True) from exc
     except requests.RequestException as exc:
-        raise _failed("its storage can't be reached", again=True) from exc
+        raise _failed("its storage can't be reached", patience=OUTAGE) from exc
 
 
 def _next_url(url: str, response: requests.Response, session: Session) -> str:
     """Where a redirect leads: the same host, or one that the operator lists."""
-    target = urljoin(url, response.headers.get("Location", ""))
+    try:
+        target = urljoin(url, response.headers.get("Location", ""))
+    except ValueError as exc:
+        raise _failed("its storage redirects to a URL that is not valid") from exc
     here, there = origin(url)[1:], origin(target)[1:]
     if here != there and not session.connections.addresses.lists(*there):
         raise _failed("its storage redirects to another host")
@@ -108,7 +134,9 @@ def _raise_for_status(response: requests.Response) -> None:
         if encoding not in ("", "identity"):
             raise _failed("its storage sends it compressed, which was not asked for")
         return
-    if status >= 500 or status in _TRY_AGAIN:
+    if status >= 500 or status == requests.codes.too_many_requests:
+        raise _failed(f"its storage answered {status}", patience=OUTAGE)
+    if status in _TRY_AGAIN:
         raise _failed(f"its storage answered {status}", again=True)
     if status == requests.codes.forbidden and b"expired" in _error_body(response):
         raise _failed("its download URL has expired; trigger the hook anew")
@@ -124,25 +152,14 @@ def _error_body(response: requests.Response) -> bytes:
 
 def _checked(
     response: requests.Response, source: Source, attempt: Attempt, max_bytes: int | None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """The body's blocks; the last one only if all of it is the source's."""
     announced = _announced(response, source)
     _limit(announced, max_bytes)
     blocks = _counted(_blocks(response), announced, attempt, max_bytes)
     if source.sha256 is not None:
         blocks = _hashed(blocks, source.sha256)
-    return _held_back(blocks)
-
-
-def _held_back(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Each block once the next one is there, the last one once ``blocks`` has ended well."""
-    held = b""
-    for block in blocks:
-        if held:
-            yield held
-        held = block
-    if held:
-        yield held
+    return last_block_held_back(blocks)
 
 
 def _hashed(blocks: Iterator[bytes], wanted: str) -> Iterator[bytes]:
@@ -159,7 +176,7 @@ def _hashed(blocks: Iterator[bytes], wanted: str) -> Iterator[bytes]:
             yield block
         hashing.result()
     if digest.hexdigest() != wanted:
-        raise _failed("what came has not the source's SHA-256", again=True)
+        raise _failed("it does not match the source's SHA-256", again=True)
 
 
 def _counted(
@@ -205,5 +222,6 @@ def _limit(length: int, max_bytes: int | None) -> None:
         )
 
 
-def _failed(what: str, *, again: bool = False) -> JobFailed:
-    return JobFailed(Code.DOWNLOAD_FAILED, f"the source could not be fetched: {what}", again=again)
+def _failed(what: str, *, again: bool = False, patience: float = 0.0) -> JobFailed:
+    message = f"the source could not be fetched: {what}"
+    return JobFailed(Code.DOWNLOAD_FAILED, message, again=again, patience=patience)

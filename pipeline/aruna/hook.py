@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import json
+import math
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.objects import PROCESSED_LABEL, has_label
+
+#: The end of year 9999, in seconds since the epoch: no date is later.
+LAST_SECOND = 253402300799.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,12 @@ def secret_is_genuine(hook: Hook, public_key: str) -> bool:
 def token_expiry(token: str) -> float | None:
     """When an Aruna token ends, in seconds since the epoch; ``None`` if it does not say.
 
-    Read for planning only: the signature is Aruna's to check.
+    Read for planning only: the signature is Aruna's to check. A time that no date can hold is the
+    next one that can.
     """
     try:
         claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-        return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, binascii.Error):
+        expires = float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
+    return min(max(expires, 0.0), LAST_SECOND) if math.isfinite(expires) else None

@@ -6,19 +6,21 @@ Foreign exceptions hold URLs: they end here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import RemoteDisconnected
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProtocolError
 
-from pipeline.aruna.s3_client import new_client
+from pipeline.aruna.s3_client import BUCKET, new_client
 from pipeline.attempt import Attempt
-from pipeline.errors import Code, JobFailed
+from pipeline.errors import OUTAGE, Code, JobFailed
 from pipeline.net.addresses import Addresses
 from pipeline.net.connections import Connections
 
@@ -26,13 +28,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 #: Seconds between the tries of one request.
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 #: Seconds between two looks for an object that the data proxy does not know yet, and in all.
 _KNOWN_PAUSES = (0.05, 1.0)
 _KNOWN_PATIENCE = 60.0
+#: There is no multipart upload (any more): it was completed, or another one has taken its place.
+NO_UPLOAD = ("InvalidPart", "NoSuchUpload")
 _AGAIN_STATUSES = (408, 429)
-_AGAIN_CODES = ("InvalidObjectState", "RequestTimeout")
+_AGAIN_CODES = ("InvalidObjectState", "RequestTimeout", *NO_UPLOAD)
 _CREDENTIAL_REGION = 2
+UNREACHABLE, DROPPED, NO_ANSWER = "Unreachable", "Dropped", "NoAnswer"
 #: Connections kept open for one job.
 _CONNECTIONS = 100
 
@@ -47,6 +52,14 @@ class Place:
     region: str
     path_style: bool
 
+    @property
+    def bucket_url(self) -> str:
+        """What stands before the slash and the key in the object's URL."""
+        if self.path_style:
+            return f"{self.endpoint}/{self.bucket}"
+        scheme, _, host = self.endpoint.partition("://")
+        return f"{scheme}://{self.bucket}.{host}"
+
 
 @dataclass(frozen=True)
 class Head:
@@ -57,7 +70,11 @@ class Head:
 
 
 class S3Error(Exception):
-    """A request failed: the HTTP ``status`` (0: no answer) and S3's ``code`` for it."""
+    """A request failed: the HTTP ``status`` (0: no answer) and S3's ``code`` for it.
+
+    Without an answer the code is ``UNREACHABLE`` (nothing was sent), ``DROPPED`` (the connection
+    was closed in place of an answer) or ``NO_ANSWER``.
+    """
 
     def __init__(self, status: int, code: str) -> None:
         self.status = status
@@ -73,6 +90,17 @@ class S3Error(Exception):
             or self.status in _AGAIN_STATUSES
             or self.code in _AGAIN_CODES
         )
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for a storage that is away."""
+        away = self.status >= 500 or self.status == 429 or self.code in (UNREACHABLE, DROPPED)
+        return OUTAGE if away else 0.0
+
+    @property
+    def may_have_worked(self) -> bool:
+        """Whether the request may have had its effect, in whole or in part."""
+        return self.status >= 500 or (self.status == 0 and self.code != UNREACHABLE)
 
 
 @dataclass(frozen=True)
@@ -114,16 +142,23 @@ def place_of(download_url: str) -> Place:
 
 @contextmanager
 def s3_client(place: Place, access_key: str, secret_key: str, addresses: Addresses) -> Iterator[S3]:
-    """A client for one job that goes only where ``addresses`` permits."""
+    """A client for the bucket of ``place``, for one job, that goes only where ``addresses``
+    permits.
+
+    Raises ``JobFailed`` (``download_failed``, final) for a region that is none.
+    """
     connections = Connections(addresses, maxsize=_CONNECTIONS)
-    client = new_client(
-        connections,
-        endpoint=place.endpoint,
-        region=place.region,
-        access_key=access_key,
-        secret_key=secret_key,
-        path_style=place.path_style,
-    )
+    try:
+        client = new_client(
+            connections,
+            bucket_url=place.bucket_url,
+            region=place.region,
+            access_key=access_key,
+            secret_key=secret_key,
+        )
+    except ValueError as exc:
+        message = "the download URL names an S3 region that is not valid"
+        raise JobFailed(Code.DOWNLOAD_FAILED, message) from exc
     try:
         yield S3(client, connections)
     finally:
@@ -142,8 +177,8 @@ def head(s3: S3, place: Place, attempt: Attempt) -> Head | None:
     return Head(object_id_of(found["ETag"]), int(found["ContentLength"]))
 
 
-def wait_until_known(s3: S3, place: Place, object_id: str, attempt: Attempt) -> None:
-    """Ask until the data proxy knows the new object at ``place``.
+def wait_until_known(s3: S3, place: Place, expected: Head, attempt: Attempt) -> None:
+    """Ask until the data proxy knows the object at ``place``, which must be what is ``expected``.
 
     Aruna 2.0.4: it hears of it over a message queue, 20 to 200 ms after CreateObject on an idle
     proxy, 1 to 4 s on a busy one; an upload before that is refused. Raises ``JobFailed``
@@ -159,7 +194,7 @@ def wait_until_known(s3: S3, place: Place, object_id: str, attempt: Attempt) -> 
         attempt.wait(pause)
         waited += pause
         pause = min(2 * pause, longest)
-    if found != Head(object_id, 0):
+    if found != expected:
         raise JobFailed(
             Code.UPLOAD_FAILED, "something else was written where the result belongs", again=True
         )
@@ -177,14 +212,14 @@ def insist(
 
     ``before`` is called before each try. Raises ``S3Error``.
     """
-    for pause in _PAUSES:
+    for pause in PAUSES:
         try:
-            return _ask(operation, place, before, parameters)
+            return ask(operation, place, before, parameters)
         except S3Error as error:
             if not error.again:
                 raise
         attempt.wait(pause)
-    return _ask(operation, place, before, parameters)
+    return ask(operation, place, before, parameters)
 
 
 def object_id_of(etag: str) -> str:
@@ -198,27 +233,37 @@ def upload_failed(error: S3Error) -> JobFailed:
         message = "Aruna's storage can't be reached"
     else:
         message = f"Aruna's storage answered {error}"
-    return JobFailed(Code.UPLOAD_FAILED, message, again=error.again)
+    return JobFailed(Code.UPLOAD_FAILED, message, again=error.again, patience=error.patience)
 
 
-def _ask(
+def ask(
     operation: Callable[..., Any],
     place: Place,
     before: Callable[[], None] | None,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """The answer to a request that is sent once. Raises ``S3Error``."""
     if before is not None:
         before()
     try:
-        answer = operation(Bucket=place.bucket, Key=place.key, **parameters)
+        answer = operation(Bucket=BUCKET, Key=place.key, **parameters)
     except ClientError as exc:
         status = exc.response["ResponseMetadata"]["HTTPStatusCode"]
         raise S3Error(status, exc.response["Error"].get("Code", "")) from exc
     except ParamValidationError as exc:
         raise S3Error(400, "InvalidArgument") from exc
     except (BotoCoreError, urllib3.exceptions.HTTPError, OSError) as exc:
-        raise S3Error(0, "NoAnswer") from exc
+        raise S3Error(0, _silence(exc)) from exc
     return cast(dict[str, Any], answer)
+
+
+def _silence(exc: Exception) -> str:
+    """What it means that there is no answer."""
+    if isinstance(exc, (NewConnectionError, ConnectTimeoutError)):
+        return UNREACHABLE
+    if isinstance(exc, ProtocolError) and isinstance(exc.args[-1], RemoteDisconnected):
+        return DROPPED
+    return NO_ANSWER
 
 
 def _is_path_style(host: str) -> bool:

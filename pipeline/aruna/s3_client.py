@@ -1,7 +1,7 @@
 """boto3's S3 client, built from nothing but its arguments, over the guarded connections.
 
 The host's AWS variables and files play no part, nothing is retried, hashed or sent by botocore
-itself.
+itself, and it does not decide where requests go.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 #: Bytes an answer may have, spaces included, and bytes of it read at a time.
 _ANSWER_LIMIT = 1 << 20
 _ANSWER_PIECE = 1 << 16
+#: What botocore is told in place of the bucket and its host, so that none of its rules about them
+#: applies: it takes path style, silently, for names that Amazon does not allow (shorter than three
+#: characters, a hyphen at an end), and another protocol for names that end in ``--x-s3``.
+BUCKET = "bucket"
+_HOST = "s3.invalid"
 #: Botocore's sessions build one client at a time.
 _BUILDING = threading.Lock()
 
@@ -39,32 +44,38 @@ _BUILDING = threading.Lock()
 def new_client(
     connections: Connections,
     *,
-    endpoint: str,
+    bucket_url: str,
     region: str,
     access_key: str,
     secret_key: str,
-    path_style: bool,
 ) -> S3Client:
-    """A client that signs with these keys and sends through ``connections``."""
+    """A client for one bucket that signs with these keys and sends through ``connections``.
+
+    Its operations are called with ``Bucket=BUCKET``; the keys lie below ``bucket_url``. Raises
+    ``ValueError`` for a region that is none.
+    """
+    scheme = urlsplit(bucket_url).scheme
     config = Config(
         signature_version="s3v4",
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         retries={"total_max_attempts": 1, "mode": "standard"},
         s3={
-            "addressing_style": "path" if path_style else "virtual",
-            "payload_signing_enabled": not endpoint.startswith("https:"),
+            "addressing_style": "path",
+            "payload_signing_enabled": scheme != "https",
         },
     )
     with _BUILDING:
         client = _session().create_client(
             "s3",
             region_name=region,
-            endpoint_url=endpoint,
+            endpoint_url=f"{scheme}://{_HOST}",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             config=config,
         )
+    direct: Callable[..., Any] = functools.partial(_direct, bucket_url)
+    client.meta.events.register("before-sign.s3", direct)
     send: Callable[..., Any] = functools.partial(_send, connections)
     client.meta.events.register("before-send.s3", send)
     return cast("S3Client", client)
@@ -81,6 +92,13 @@ def _session() -> botocore.session.Session:
         ConfigValueStore({name: ConstantProvider(value) for name, value in defaults.items()}),
     )
     return session
+
+
+def _direct(bucket_url: str, request: Any, **_event: Any) -> None:
+    """Let an ``AWSRequest`` go below ``bucket_url``; called before it is signed."""
+    url = urlsplit(request.url)
+    query = f"?{url.query}" if url.query else ""
+    request.url = f"{bucket_url}{url.path.removeprefix(f'/{BUCKET}')}{query}"
 
 
 def _send(connections: Connections, request: Any, **_event: Any) -> AWSResponse:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
 
+import structlog
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.download import Source, download
@@ -19,6 +20,7 @@ from pipeline.aruna.upload import upload
 from pipeline.errors import Code, JobFailed
 from pipeline.jobs import callback, source
 from pipeline.jobs.context import JobContext
+from pipeline.jobs.diagnosis import diagnosing
 from pipeline.jobs.parent import parent_of
 from pipeline.jobs.target import Holder, Target, Targets
 from pipeline.jobs.transformers import transformed
@@ -26,12 +28,15 @@ from pipeline.journal import Outcome, Step
 from pipeline.net.connections import session
 from pipeline.transform.recognise import Kind, recognise
 
+log = structlog.get_logger(__name__)
+
 
 def run(context: JobContext) -> None:
     """Do what is left of a job: the work, if it is not done yet, and the callback."""
     source.verify(context)
     if context.job.step is Step.WORK:
-        work(context)
+        with diagnosing(context):
+            work(context)
         context.held.worked(Outcome(None))
     callback.call_back(context)
 
@@ -55,7 +60,9 @@ def work(context: JobContext) -> None:
             )
         )
         targets = Targets(context, ready, kind, place, s3)
-        if targets.finished() is not None:
+        finished = targets.finished()
+        if finished is not None:
+            _note_result(context, finished)
             return
         with context.stage("transform"):
             result = _started(transformed(context, document, kind, resources))
@@ -64,13 +71,14 @@ def work(context: JobContext) -> None:
         if target.holder is not Holder.OWN_FINISHED:
             with context.stage("upload"):
                 _upload(context, s3, target, result)
+        _note_result(context, target)
 
 
 def _opened(
     context: JobContext, ready: models_pb2.Object, resources: ExitStack
 ) -> tuple[Kind, Iterator[bytes]]:
     """The download, known to be ABCD by its head."""
-    wanted = Source(context.download_url, ready.content_len, sha256_of(ready), ready.name)
+    wanted = Source(context.download_url, ready.content_len, sha256_of(ready))
     blocks = resources.enter_context(
         download(
             wanted,
@@ -90,15 +98,24 @@ def _started(result: Iterator[bytes]) -> Iterator[bytes]:
     return chain([first], result)
 
 
+def _note_result(context: JobContext, whole: Target) -> None:
+    """Note which object is the result, if it was not made by this job."""
+    if whole.stored.object_id != context.job.result_id:
+        context.held.note_result(whole.stored.object_id, whole.name)
+
+
 def _upload(context: JobContext, s3: S3, target: Target, result: Iterator[bytes]) -> None:
     """Stream the result into its object, once the data proxy knows it."""
     settings = context.deps.settings
-    wait_until_known(s3, target.place, target.object_id, context.attempt)
+    wait_until_known(s3, target.place, target.stored, context.attempt)
+    if target.holder is Holder.OWN_BROKEN:
+        log.warning("result.broken", result_id=target.stored.object_id, result_name=target.name)
+    context.held.note_upload()
     upload(
         context.counting_out(result),
         s3,
         target.place,
-        target.object_id,
+        target.stored.object_id,
         context.attempt,
         part_size=settings.part_size,
         concurrency=settings.upload_concurrency,

@@ -84,7 +84,7 @@ def _read_to_the_end(context: JobContext) -> str:
     if _waited(context) < HASH_PATIENCE:
         raise _not_yet(context, "Aruna does not show the hashes of the source yet")
     source = context.hook.object
-    wanted = Source(context.download_url, source.content_len, None, source.name)
+    wanted = Source(context.download_url, source.content_len, None)
     limit = context.deps.settings.max_input_bytes
     digest = hashlib.sha256()
     try:

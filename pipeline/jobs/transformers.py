@@ -17,6 +17,7 @@ from pipeline.transform import gfbio
 from pipeline.transform.checks import checked_json, checked_zip
 from pipeline.transform.embedded import transform_in_child
 from pipeline.transform.recognise import Kind
+from pipeline.transform.shell import refusing_empty
 
 
 def transformed(
@@ -65,7 +66,9 @@ def _checked(
 ) -> Iterator[bytes]:
     if made.job_id is not None:
         resources.callback(_delete_later, context, made.job_id)
-    return checked_zip(made.result) if kind is Kind.ZIP else checked_json(made.result)
+    if kind is Kind.ZIP:
+        return checked_zip(made.result)
+    return checked_json(refusing_empty(made.result))
 
 
 def _blaming(context: JobContext, result: Iterator[bytes]) -> Iterator[bytes]:

@@ -17,8 +17,10 @@ from urllib3.util import parse_url
 from pipeline.errors import Code, JobFailed
 
 #: What parsers of URLs understand differently.
-_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f]")
+_AMBIGUOUS = re.compile(r"[\\\s\x00-\x1f\x7f\ud800-\udfff]")
 _PORTS = {"http": 80, "https": 443}
+
+_LONGEST_HOST = 253
 
 #: What ``ipaddress`` of Python 3.11 calls global though no public service lives there.
 _NOT_PUBLIC = [
@@ -90,6 +92,8 @@ def origin(url: str) -> tuple[str, str, int]:
     if parts.auth is not None:
         raise _refused("the URL holds a user name")
     host = parts.host.strip("[]").rstrip(".")
+    if not _is_host(host):
+        raise _refused("the URL's host name is not valid")
     return parts.scheme, host, parts.port or _PORTS[parts.scheme]
 
 
@@ -118,6 +122,14 @@ def is_listed(host: str, port: int, entries: tuple[str, ...]) -> bool:
     return any(_matches(entry.lower(), host.lower(), port) for entry in entries)
 
 
+def _is_host(host: str) -> bool:
+    """Whether a host can be looked up: DNS takes labels of 1 to 63 characters, 253 in all."""
+    try:
+        return 0 < len(host.encode("idna")) <= _LONGEST_HOST
+    except UnicodeError:
+        return False
+
+
 def _matches(entry: str, host: str, port: int) -> bool:
     name, wanted_port = _host_and_port(entry)
     if wanted_port not in (None, port):
@@ -139,4 +151,4 @@ def _shown(host: str) -> str:
 
 
 def _refused(why: str) -> JobFailed:
-    return JobFailed(Code.DOWNLOAD_FAILED, f"the source is not fetched: {why}")
+    return JobFailed(Code.DOWNLOAD_FAILED, f"the source could not be fetched: {why}")

@@ -94,6 +94,13 @@ class Session(requests.Session):
         self.mount("https://", _Adapter(self.connections))
         self.mount("http://", _Adapter(self.connections))
 
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """None: who asks follows redirects, and checks where they lead.
+
+        requests would read the whole body of one into memory, and fail at a bad location.
+        """
+        return None
+
     def shut(self) -> None:
         """Wake whoever waits for an answer, from any thread; the session is of no use then."""
         self.connections.shut()

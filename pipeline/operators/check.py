@@ -7,11 +7,13 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 
-from pipeline.operators import CommandFailed
-from pipeline.operators.checks import Finding, findings
+from pipeline.operators import CommandFailed, Finding
+from pipeline.operators.checks import findings
 from pipeline.operators.environment import settings_of_service
 from pipeline.operators.records import print_json
 from pipeline.telemetry.redaction import redact
+
+_STATES = {True: "ok", False: "failed", None: "skipped"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,30 +23,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Says of each thing whether it is in place; 1 if one is not."""
-    well = True
+    failed = False
     said = []
     for finding in _all():
-        well = well and finding.ok
+        failed = failed or finding.ok is False
         said.append(dataclasses.asdict(finding))
         if not arguments.json:
             sys.stdout.write(_line(finding) + "\n")
             sys.stdout.flush()
     if arguments.json:
         print_json(said)
-    return 0 if well else 1
+    return int(failed)
 
 
 def _all() -> Iterator[Finding]:
     try:
         settings = settings_of_service()
     except CommandFailed as wrong:
-        to_do = "set it in the environment; README lists all variables"
+        to_do = "correct it in the environment; README lists all variables"
         yield Finding("configuration", False, str(wrong), to_do)
         return
     yield from findings(settings)
 
 
 def _line(finding: Finding) -> str:
-    state = "ok" if finding.ok else "FAILED"
+    state = _STATES[finding.ok]
     line = f"{state:<7} {finding.what:<14} {finding.said}"
     return redact(f"{line}; {finding.to_do}" if finding.to_do else line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -14,32 +15,24 @@ from sqlalchemy.engine import make_url
 from pipeline.aruna.client import Aruna, ArunaRefused
 from pipeline.attempt import Attempt
 from pipeline.errors import JobFailed
-from pipeline.journal import Journal, JournalUnavailable
+from pipeline.journal import Journal, JournalUnavailable, clock
+from pipeline.operators import Finding
+from pipeline.operators.data_proxy import data_proxies
 from pipeline.settings import Settings, Transformer
 from pipeline.transform.embedded import transform_in_child
 from pipeline.transform.gfbio import session_for
 
 #: Seconds an answer may take.
 TIMEOUT = 10.0
-#: Seconds two clocks may differ. S3 refuses signatures at 15 minutes; much less is a sign that
-#: this machine's clock is not kept.
-CLOCK_SKEW = 60.0
+#: Seconds two clocks may differ: well below the 30 seconds of a job's lease, and the 15 minutes at
+#: which S3 refuses signatures.
+CLOCK_SKEW = 10.0
 
 _ABCD = (
     b'<DataSets xmlns="http://www.tdwg.org/schemas/abcd/2.06"><DataSet><Metadata><Description>'
     b'<Representation language="en"><Title>A check</Title></Representation></Description>'
     b"</Metadata></DataSet></DataSets>"
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; ``to_do`` is what would mend it, if it is not ``ok``."""
-
-    what: str
-    ok: bool
-    said: str
-    to_do: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,11 @@ def findings(settings: Settings) -> Iterator[Finding]:
     """All checks that these settings call for, one after the other."""
     yield Finding("configuration", True, "read from the environment")
     yield _journal(settings)
-    yield _aruna(settings)
+    with closing(Aruna(settings.aruna_server_address)) as aruna:
+        reached = _aruna(settings, aruna)
+        yield reached
+        if reached.ok:
+            yield from data_proxies(settings, aruna)
     answers = {}
     if settings.transformer is Transformer.EMBEDDED:
         yield _embedded()
@@ -66,6 +63,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         finding, answers["PUBLIC_URL"] = _public_url(settings.public_url)
         yield finding
     ahead = {name: answer.ahead for name, answer in answers.items() if answer is not None}
+    ahead["the database"] = clock.seconds_ahead(settings.journal_url)
     yield from _clock({name: skew for name, skew in ahead.items() if skew is not None})
 
 
@@ -77,7 +75,7 @@ def _journal(settings: Settings) -> Finding:
             "journal",
             False,
             f"{url.database} does not exist",
-            "start the service, which makes it, or set STATE_DIR or JOURNAL_URL as it has them",
+            "start the service, which creates it, or set STATE_DIR or JOURNAL_URL as there",
         )
     journal = Journal(settings.journal_url, keys=settings.journal_key)
     try:
@@ -91,14 +89,13 @@ def _journal(settings: Settings) -> Finding:
             "journal",
             False,
             str(trouble),
-            f"see that {where} can be written by this user, has room on its disk, or is up",
+            f"check that {where} is writable for this user, its disk is not full, or it is up",
         )
-    return Finding("journal", True, f"{where} can be written")
+    return Finding("journal", True, f"{where} is writable")
 
 
-def _aruna(settings: Settings) -> Finding:
+def _aruna(settings: Settings, aruna: Aruna) -> Finding:
     address = settings.aruna_server_address
-    aruna = Aruna(address)
     try:
         aruna.public_key(0)
     except ArunaRefused as refusal:
@@ -106,10 +103,8 @@ def _aruna(settings: Settings) -> Finding:
             "Aruna",
             False,
             f"{address} can't be reached" if refusal.unreachable else f"{address}: {refusal}",
-            "see that ARUNA_SERVER_ADDRESS is its gRPC address and no firewall is in between",
+            "check that ARUNA_SERVER_ADDRESS is its gRPC address and no firewall is in between",
         )
-    finally:
-        aruna.close()
     return Finding("Aruna", True, f"{address} answers")
 
 
@@ -117,8 +112,10 @@ def _embedded() -> Finding:
     try:
         result = b"".join(transform_in_child(iter([_ABCD]), Attempt(TIMEOUT)))
     except JobFailed as failure:
-        return Finding("transformer", False, failure.message, "see the log; check the memory left")
-    return Finding("transformer", True, f"the embedded one made {len(result)} bytes of JSON-LD")
+        return Finding("transformer", False, failure.message, "check the free memory, and the log")
+    return Finding(
+        "transformer", True, f"embedded: {len(result)} bytes of JSON-LD from a test document"
+    )
 
 
 def _gfbio(settings: Settings) -> tuple[Finding, _Answer | None]:
@@ -128,12 +125,12 @@ def _gfbio(settings: Settings) -> tuple[Finding, _Answer | None]:
     if answer is None or answer.status != 200:
         said = trouble or f"{url} answered {answer.status if answer else 'nothing'}"
         return Finding(
-            "GFBio", False, said, "see GFBIO_BASE_URL; jobs wait until it is back"
+            "GFBio", False, said, "check GFBIO_BASE_URL; jobs wait until GFBio is back"
         ), answer
     latest = _latest_version(answer.body, wanted)
     if latest is None:
         return (
-            Finding("GFBio", False, f"has no transformation {wanted}", "see TRANSFORMATION_ID"),
+            Finding("GFBio", False, f"has no transformation {wanted}", "check TRANSFORMATION_ID"),
             answer,
         )
     if version is not None and version != latest:
@@ -148,38 +145,43 @@ def _latest_version(body: object, wanted: str) -> str | None:
     known = body.get("transformation") if isinstance(body, dict) else None
     if not isinstance(known, dict) or str(known.get("transformation_id")) != wanted:
         return None
-    versions = [str(one.get("version_id")) for one in known.get("versions") or []]
-    return versions[-1] if versions else "unknown"
+    versions = known.get("versions")
+    newest = versions[-1] if isinstance(versions, list) and versions else None
+    return str(newest.get("version_id", "unknown")) if isinstance(newest, dict) else "unknown"
 
 
 def _public_url(url: str) -> tuple[Finding, _Answer | None]:
     answer, trouble = _get(f"{url}/health")
     health = answer.body if answer else None
     if answer is None or not isinstance(health, dict) or "jobs" not in health:
-        said = trouble or f"{url}/health is not answered by this service"
-        to_do = "start the service; see that the proxy in front passes PUBLIC_URL on to it"
+        said = trouble or f"{url}/health does not answer as this service does"
+        to_do = "start the service; check that the reverse proxy passes PUBLIC_URL on to it"
         return Finding("PUBLIC_URL", False, said, to_do), answer
     if health.get("status") != "ok":
-        to_do = "the service there can't write its journal: see the line above"
-        return Finding("PUBLIC_URL", False, f"{url}/health is unwell", to_do), answer
+        to_do = "the service there can't write its journal; see the line about the journal"
+        return Finding(
+            "PUBLIC_URL", False, f"{url}/health says that it is unavailable", to_do
+        ), answer
     return Finding("PUBLIC_URL", True, f"{url} leads to this service"), answer
 
 
 def _clock(ahead: dict[str, float]) -> Iterator[Finding]:
-    """The clock that differs most, if anybody told the time."""
+    """The clock that differs most from this machine's, if any could be read."""
     if not ahead:
         return
     name = max(ahead, key=lambda peer: abs(ahead[peer]))
     skew = abs(ahead[name])
-    said = f"{skew:.0f} s apart from {name}'s"
+    said = f"differs by {skew:.0f} s from {name}'s"
     if skew > CLOCK_SKEW:
-        yield Finding("clock", False, said, "switch on time synchronisation (timedatectl)")
+        yield Finding(
+            "clock", False, said, "turn on time synchronisation (timedatectl set-ntp true)"
+        )
     else:
         yield Finding("clock", True, said)
 
 
 def _get(url: str) -> tuple[_Answer | None, str]:
-    """What ``url`` answers, or the trouble in a few words."""
+    """What ``url`` answers, or why it does not."""
     try:
         with session_for(url) as http:
             response = http.get(url, timeout=TIMEOUT, allow_redirects=False)
@@ -187,17 +189,17 @@ def _get(url: str) -> tuple[_Answer | None, str]:
         return None, f"{url}: {failure.message}"
     except requests.RequestException as error:
         return None, f"{url} can't be reached ({type(error).__name__})"
-    return _Answer(response.status_code, _json(response), _seconds_ahead(response)), ""
+    return _Answer(response.status_code, _json(response), _date_ahead(response)), ""
 
 
 def _json(response: requests.Response) -> object:
     try:
         return response.json()
-    except requests.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
 
 
-def _seconds_ahead(response: requests.Response) -> float | None:
+def _date_ahead(response: requests.Response) -> float | None:
     try:
         date = parsedate_to_datetime(response.headers["Date"])
     except (KeyError, ValueError):

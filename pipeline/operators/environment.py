@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from pipeline.aruna.hook import token_expiry
 from pipeline.journal import Journal, JournalUnavailable, UnknownJob
-from pipeline.operators import CommandFailed
+from pipeline.operators import CommandFailed, units
 from pipeline.settings import Settings, SettingsError
 from pipeline.telemetry import logs, redaction
 
@@ -56,3 +58,18 @@ def _expect_file(url: str) -> None:
             f"there is no journal at {file}; set STATE_DIR or JOURNAL_URL as the service has it",
             status=_WRONG_SETTING,
         )
+
+
+def operators_token(settings: Settings) -> str:
+    """The operator's own API token; raises ``CommandFailed`` if it is missing or has expired."""
+    token = settings.aruna_token
+    if token is None:
+        raise CommandFailed(
+            "ARUNA_TOKEN is missing; set it to a personal API token with the right APPEND on the "
+            "hooks' projects",
+            status=_WRONG_SETTING,
+        )
+    expires = token_expiry(token)
+    if expires is not None and expires <= time.time():
+        raise CommandFailed(f"ARUNA_TOKEN expired on {units.moment(expires)}; set a new one")
+    return token

@@ -18,7 +18,9 @@ _STYLES = {State.FAILED: "red", State.RUNNING: "green", State.QUEUED: "", State.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``python -m pipeline jobs``."""
-    parser.add_argument("--state", choices=[state.value for state in State], help="only these")
+    parser.add_argument(
+        "--state", choices=[state.value for state in State], help="only jobs in this state"
+    )
     parser.add_argument(
         "--limit", type=int, default=50, metavar="N", help="the newest N (default: 50)"
     )
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [_row(job, now) for job in jobs]
         print_table(_COLUMNS, rows, elastic="SOURCE", styles=[_STYLES[job.state] for job in jobs])
         if sys.stdout.isatty():
-            shown = f"{len(jobs)} shown; in all " + ", ".join(
+            shown = f"{len(jobs)} shown; in total " + ", ".join(
                 f"{number} {name}" for name, number in counts.items()
             )
             sys.stdout.write(shown + ".\n")

@@ -15,23 +15,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.aruna.client import Aruna, ArunaRefused
-from pipeline.aruna.hook import token_expiry
 from pipeline.attempt import Attempt
 from pipeline.errors import LeaseLost
-from pipeline.journal import Journal, reconcile_runs
-from pipeline.operators import CommandFailed, units
-from pipeline.operators.environment import journal_of_service, settings_of_service
-from pipeline.operators.records import print_json, rfc3339
+from pipeline.journal import Journal
+from pipeline.operators import units
+from pipeline.operators.environment import (
+    journal_of_service,
+    operators_token,
+    settings_of_service,
+)
+from pipeline.operators.records import print_json
 from pipeline.operators.table import print_table
 from pipeline.reconcile.hooks import OwnHooks
 from pipeline.reconcile.lost import Criteria, Lost, made_at
 from pipeline.reconcile.run import Run, RunLease, why_refused
 from pipeline.reconcile.search import OLDER_THAN, Search
-from pipeline.settings import Settings
 
 _COLUMNS = ("OBJECT", "PROJECT", "PATH", "SINCE", "WHY")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_WRONG_SETTING = 2
 _LEASE_POLL = 1.0  # seconds
 
 #: What scripts read of a lost object; ``job_id`` is ``None`` if nothing was done.
@@ -45,14 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         action="append",
         default=[],
-        help="look through this project only (repeatable; default: all that our hooks cover)",
+        help="search this project only (repeatable; default: all that the service's hooks cover)",
     )
     parser.add_argument(
         "--hook",
         metavar="ID",
         action="append",
         default=[],
-        help="this hook is ours (repeatable; default: those that call PUBLIC_URL/webhook, "
+        help="this hook is the service's (repeatable; default: those that call PUBLIC_URL/webhook, "
         "or without PUBLIC_URL those registered with WEBHOOK_TOKEN)",
     )
     parser.add_argument(
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         type=_seconds,
         default=OLDER_THAN,
-        help="leave alone what was made, or has a job that changed, less than this ago: 90s, 15m, "
+        help="skip objects that were created, or whose job changed, less than this ago: 90s, 15m, "
         "2h, 1d (default: 15m)",
     )
     parser.add_argument(
@@ -69,14 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also objects with the hook's label and no trace of the hook; Aruna takes no "
         "callback for them: their jobs end as callback_failed, with the result in place",
     )
-    parser.add_argument("--dry-run", action="store_true", help="show them, do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="list them, queue nothing")
     parser.add_argument("--json", action="store_true", help="a JSON array, for scripts")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Finds lost objects and queues a job for each; 1 if something could not be looked at."""
     settings = settings_of_service()
-    token = _valid_token(settings)
+    token = operators_token(settings)
     own = OwnHooks.of(settings, arguments.hook)
     criteria = Criteria(time.time() - arguments.older_than, arguments.include_unseen)
     projects = tuple(dict.fromkeys(arguments.project))
@@ -87,14 +88,13 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             with _progress_of(this_run):
                 # What came before an error stays in the list.
-                found.extend(_only_shown(search) if arguments.dry_run else _taken_up(search))
+                found.extend(_only_shown(search) if arguments.dry_run else _queued(search))
         except ArunaRefused as refusal:
             this_run.skip("Aruna", why_refused(refusal))
         except LeaseLost as lost:
             this_run.skip("this run", str(lost))
     _print(found, as_json=arguments.json)
-    queued = sum(one["job_id"] is not None for one in found)
-    done = "nothing done" if arguments.dry_run else f"queued: {queued}"
+    done = "nothing done" if arguments.dry_run else f"queued: {this_run.queued}"
     _say(f"Looked at: {this_run.looked_at}, lost: {len(found)}, {done}.")
     return int(this_run.skipped > 0)
 
@@ -103,17 +103,10 @@ def _only_shown(search: Search) -> Iterator[_Record]:
     return (_record(lost, None) for lost in search.find())
 
 
-def _taken_up(search: Search) -> Iterator[_Record]:
-    """Each object with its job; the run is noted once it is through."""
-    queued = 0
+def _queued(search: Search) -> Iterator[_Record]:
     with _alone(search.run, search.journal):
-        for lost in search.find():
-            job_id = search.take_up(lost)
-            queued += job_id is not None
+        for lost, job_id in search.queue():
             yield _record(lost, job_id)
-            search.run.moved()
-        skipped = search.run.skipped
-        reconcile_runs.add(search.journal, found=queued, unknown=skipped, now=time.time())
 
 
 @contextmanager
@@ -150,20 +143,6 @@ def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def _valid_token(settings: Settings) -> str:
-    token = settings.aruna_token
-    if token is None:
-        raise CommandFailed(
-            "ARUNA_TOKEN is missing; set it to a personal API token with the right APPEND on the "
-            "hooks' projects",
-            status=_WRONG_SETTING,
-        )
-    expires = token_expiry(token)
-    if expires is not None and expires <= time.time():
-        raise CommandFailed(f"ARUNA_TOKEN expired on {units.moment(expires)}; set a new one")
-    return token
-
-
 def _record(lost: Lost, job_id: str | None) -> _Record:
     return {
         "object_id": lost.object.id,
@@ -178,7 +157,7 @@ def _record(lost: Lost, job_id: str | None) -> _Record:
 
 def _print(found: list[_Record], *, as_json: bool) -> None:
     if as_json:
-        print_json([one | {"since": rfc3339(one["since"])} for one in found])
+        print_json([one | {"since": units.rfc3339(one["since"])} for one in found])
     elif found:
         now = time.time()
         print_table(_COLUMNS, [_cells(one, now) for one in found], elastic="PATH")

@@ -1,17 +1,26 @@
-"""A job as scripts read it: one flat JSON object without a secret."""
+"""A job as scripts read it: one flat JSON object without a secret.
+
+Messages are masked before they are kept; those of version 1.0.0 were not.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.journal import Job, PastAttempt
+from pipeline.journal import Job, PastAttempt, Step
+from pipeline.operators.advice import can_retry
+from pipeline.operators.units import rfc3339, seconds_left
+from pipeline.telemetry.redaction import redact
 
 
 def job_record(job: Job, now: float) -> dict[str, Any]:
-    """What there is to know of a job; times as RFC 3339, ``now`` in seconds since the epoch."""
+    """What there is to know of a job; times as RFC 3339, ``now`` in seconds since the epoch.
+
+    ``attempts`` are the counted attempts of the work, those that were lost with their process
+    included; ``callback_attempts`` those of the callback.
+    """
     reason = job.outcome or job.last_error
     return {
         "id": job.id,
@@ -28,7 +37,7 @@ def job_record(job: Job, now: float) -> dict[str, Any]:
         "callback_attempts": job.callback_attempt,
         "deliveries": job.deliveries,
         "code": reason.code if reason else None,
-        "message": reason.message if reason else None,
+        "message": redact(reason.message) if reason else None,
         "result_id": job.result_id,
         "result_name": job.result_name,
         "created_at": rfc3339(job.created_at),
@@ -36,7 +45,7 @@ def job_record(job: Job, now: float) -> dict[str, Any]:
         "ended_at": rfc3339(job.ended_at),
         "next_at": rfc3339(job.next_at),
         "token_expires": rfc3339(job.token_expires),
-        "token_seconds_left": _seconds_left(job.token_expires, now),
+        "token_seconds_left": seconds_left(job.token_expires, now),
         "can_retry": can_retry(job, now),
     }
 
@@ -49,29 +58,16 @@ def attempt_record(attempt: PastAttempt) -> dict[str, Any]:
         "started_at": rfc3339(attempt.started_at),
         "ended_at": rfc3339(attempt.ended_at),
         "code": attempt.code,
-        "message": attempt.message,
+        "message": redact(attempt.message),
         "next_at": rfc3339(attempt.next_at),
     }
 
 
-def can_retry(job: Job, now: float) -> bool:
-    """Whether ``retry`` could do something for the job."""
-    alive = job.token_expires is None or job.token_expires > now
-    return job.state == "failed" and job.credentials is not None and alive
-
-
-def rfc3339(seconds: float | None) -> str | None:
-    """Seconds since the epoch as ``2026-11-24T08:49:15.483Z``."""
-    if seconds is None:
-        return None
-    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+def attempt_number(job: Job) -> int:
+    """The number of the attempt of the present step that is under way, or comes next."""
+    return 1 + (job.attempt if job.step is Step.WORK else job.callback_attempt)
 
 
 def print_json(value: object) -> None:
     """For scripts: indented, so that people can read it too."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _seconds_left(expires: float | None, now: float) -> int | None:
-    return None if expires is None else max(0, int(expires - now))

@@ -13,13 +13,15 @@ from pipeline.operators.records import print_json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``python -m pipeline retry``."""
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("job", metavar="JOB", nargs="*", default=[], help="a job's id, or its start")
-    which.add_argument("--failed", action="store_true", help="all failed jobs that can be")
+    which.add_argument(
+        "job", metavar="JOB", nargs="*", default=[], help="a job's id, or its beginning"
+    )
+    which.add_argument("--failed", action="store_true", help="all failed jobs that can be retried")
     parser.add_argument("--json", action="store_true", help="a JSON array, for scripts")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Queues failed jobs anew; 1 if one that was named could not be."""
+    """Queues failed jobs again; 1 if one that was named could not be."""
     with journal_of_service() as journal:
         outcome = _put_back(journal, None if arguments.failed else arguments.job)
     if arguments.json:

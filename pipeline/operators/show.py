@@ -10,7 +10,7 @@ from pipeline.journal import Job, PastAttempt, State
 from pipeline.operators import units
 from pipeline.operators.advice import advice_for
 from pipeline.operators.environment import journal_of_service
-from pipeline.operators.records import attempt_record, job_record, print_json
+from pipeline.operators.records import attempt_number, attempt_record, job_record, print_json
 from pipeline.operators.table import print_facts, print_table
 
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if attempts:
         sys.stdout.write("\n")
         print_table(
-            ("STEP", "NO.", "BEGAN", "TOOK", "CODE", "MESSAGE"),
+            ("STEP", "NO.", "STARTED", "TOOK", "CODE", "MESSAGE"),
             [_attempt(one, now) for one in attempts],
             elastic="MESSAGE",
         )
@@ -50,8 +50,9 @@ def _facts(job: Job, now: float) -> list[tuple[str, str]]:
         ("object", job.object_id),
         ("hook", f"{job.hook_id}, delivered {_times(job.deliveries)}"),
         ("arrived", _when(job.created_at, now)),
-        ("began", _when(job.started_at, now)),
+        ("started", _when(job.started_at, now)),
         ("ended", _when(job.ended_at, now)),
+        ("attempts", f"{job.attempt} of the work, {job.callback_attempt} of the callback"),
         ("read, written", _progress(job)),
         ("result", f"{job.result_name} ({job.result_id})" if job.result_id else ""),
         ("token", _token(job, now)),
@@ -61,22 +62,22 @@ def _facts(job: Job, now: float) -> list[tuple[str, str]]:
 
 def _state(job: Job, now: float) -> str:
     if job.state is State.RUNNING:
-        return f"running, {job.progress.stage or 'starting'}, attempt {job.attempt + 1}"
+        return f"running, {job.progress.stage or 'starting'}, attempt {attempt_number(job)}"
     if job.state is State.QUEUED:
         due = job.next_at or now
         when = f"in {units.duration(int(due - now))}" if due > now else "now"
-        return f"queued for {job.step.value}, due {when}, {_times(job.attempt)} failed so far"
+        return f"queued, attempt {attempt_number(job)} of the {job.step.value} is due {when}"
     return str(job.state)
 
 
 def _reason(job: Job, now: float) -> list[tuple[str, str]]:
-    """Why it failed and what to do, or why it has to wait."""
+    """Why it failed and what to do, or why it waits."""
     if job.state is State.FAILED and job.outcome:
-        advice = advice_for(job.outcome.code, job.token_expires, now)
+        advice = advice_for(job, now)
         return [("why", f"{job.outcome.code}: {job.outcome.message}"), ("what to do", advice)]
     if job.state is not State.SUCCEEDED and job.last_error:
         code = f"{job.last_error.code}: " if job.last_error.code else ""
-        return [("last trouble", f"{code}{job.last_error.message}")]
+        return [("last error", f"{code}{job.last_error.message}")]
     return []
 
 
@@ -93,7 +94,7 @@ def _progress(job: Job) -> str:
 
 def _token(job: Job, now: float) -> str:
     if job.credentials is None:
-        return f"gone: {job.credentials_gone or 'dropped when it was not needed any more'}"
+        return f"gone: {job.credentials_gone or 'deleted once it was not needed any more'}"
     if job.token_expires is None:
         return "does not say when it expires"
     return f"{units.left(job.token_expires, now)}, {units.moment(job.token_expires)}"
@@ -107,7 +108,7 @@ def _attempt(attempt: PastAttempt, now: float) -> tuple[str, ...]:
         str(attempt.number),
         units.ago(began, now),
         took,
-        attempt.code or "well",
+        attempt.code or "ok",
         attempt.message,
     )
 

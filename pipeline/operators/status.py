@@ -1,4 +1,4 @@
-"""The status page: one look for an operator, no script, nothing from elsewhere.
+"""The status page: what an operator wants to see, without a script and without other files.
 
 ``look`` reads the journal, ``status_page`` makes the page of what it saw. The template escapes
 every value it shows.
@@ -21,6 +21,8 @@ from pipeline import __version__
 from pipeline.journal import Job, Journal, JournalUnavailable, State, reconcile_runs
 from pipeline.operators import units
 from pipeline.operators.advice import advice_for
+from pipeline.operators.records import attempt_number
+from pipeline.telemetry.redaction import redact
 
 #: Seconds between two loads of the page.
 REFRESH = 10
@@ -35,7 +37,7 @@ HEADERS = {
 }
 
 _DAY = 86400.0
-_SLOW_QUEUE = 300.0  # seconds after which a queue that does not move is worth a word
+_SLOW_QUEUE = 300.0  # seconds after which a queue that does not move is a reason
 _LISTED = 25  # jobs of a state on the page
 _MEASURED = 500  # ended jobs that are read to say how fast the service is
 
@@ -62,7 +64,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the service is well: ``level`` is ``well``, ``look`` or ``bad``."""
+    """Whether the service works: ``level`` is ``ok``, ``look`` or ``bad``."""
 
     level: str
     headline: str
@@ -105,23 +107,24 @@ def status_page(journal: Journal, *, refreshing: bool = True, now: float | None 
 
 
 def judged(overview: Overview) -> Verdict:
-    """Whether the service is well, and if not, why."""
+    """Whether the service works, and what needs attention."""
     failed = _since_yesterday(overview.failed, overview.now)
     reasons = []
     if failed:
         number = f"{_LISTED} or more" if len(failed) == _LISTED else str(len(failed))
         jobs = "job" if number == "1" else "jobs"
-        reasons.append(f"{number} {jobs} failed in the last 24 hours: the reasons are below.")
+        reasons.append(f"{number} {jobs} failed in the last 24 hours; see below.")
     if overview.oldest_queued > _SLOW_QUEUE:
         waited = units.duration(overview.oldest_queued)
-        reasons.append(f"A job has been waiting for {waited}; the list below says for what.")
+        reasons.append(f"The oldest queued job has waited for {waited}; see below.")
     if overview.callback_backlog > len(overview.running):
         reasons.append(
-            f"{overview.callback_backlog} jobs are done, and Aruna has not taken their callback."
+            f"{overview.callback_backlog} jobs are finished, but Aruna has not accepted their "
+            "callbacks yet."
         )
     if reasons:
-        return Verdict("look", "Worth a look", tuple(reasons))
-    return Verdict("well", "All is well")
+        return Verdict("look", "Needs attention", tuple(reasons))
+    return Verdict("ok", "No problems")
 
 
 def pace(overview: Overview) -> Pace:
@@ -158,6 +161,8 @@ def _rendered(overview: Overview | None, verdict: Verdict, refreshing: bool) -> 
         version=__version__,
         units=units,
         advice_for=advice_for,
+        attempt_number=attempt_number,
+        redact=redact,
         done_of=_done_of,
         length_of=_length_of,
         time_of_day=units.moment(overview.now if overview else time.time()),
@@ -168,11 +173,10 @@ def _rendered(overview: Overview | None, verdict: Verdict, refreshing: bool) -> 
 def _without_journal(trouble: JournalUnavailable) -> Verdict:
     return Verdict(
         "bad",
-        "The journal can’t be read",
+        "The journal can't be read",
         (
-            f"It says: {trouble}. Hooks are answered with 503 until it is back; running jobs are "
-            "taken up again then.",
-            "See what is wrong with: python -m pipeline check",
+            f"{trouble}. Hooks are answered with 503 until it is back; running jobs go on then.",
+            "To find out more: python -m pipeline check",
         ),
     )
 

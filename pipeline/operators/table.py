@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.telemetry.redaction import redact
+
 Row = Sequence[str]
 _GAP = 2  # characters between two columns
 _LEAST = 8  # characters of the column that gives way
@@ -49,5 +51,5 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 
 def _one_line(text: str) -> str:
-    """No line break, tab or control character of a stranger's text reaches the terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """No line break, control character or secret of a stranger's text reaches the terminal."""
+    return "".join(character if character.isprintable() else " " for character in redact(text))

@@ -14,6 +14,7 @@ from pipeline.errors import JobFailed
 from pipeline.transform.bioschemas.archive import transform_archive, transform_members
 from pipeline.transform.bioschemas.dataset import transform
 from pipeline.transform.bioschemas.profile import lacks
+from pipeline.transform.diagnosis import diagnose
 from pipeline.transform.recognise import Kind, recognise
 
 READ = 256 * 1024  # bytes
@@ -23,19 +24,26 @@ LARGE = 10_000_000  # bytes of a file from which on a progress bar is worth it
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``python -m pipeline transform``."""
     parser.add_argument("file", metavar="FILE", help="an ABCD document or archive; - for stdin")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="instead of stdout")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", default="-", help="a file instead of stdout (-)"
+    )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write no JSON-LD, but which members of the Bioschemas profile the source lacks; "
+        help="list which members of the Bioschemas profile the source lacks, instead of JSON-LD; "
         "exit status 1 if one of them is required",
     )
+    # For the service's child process.
+    parser.add_argument("--diagnose", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Transforms; returns the exit status: 0, or 1 after one line on stderr."""
     try:
         with source(arguments.file) as chunks, target(arguments.output) as output:
+            if arguments.diagnose:
+                output.writelines(f"{lacking}\n".encode() for lacking in diagnose(chunks))
+                return 0
             kind, document = recognise(chunks)
             if arguments.check:
                 return check(kind, document, output)
@@ -95,11 +103,19 @@ def read(file: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def target(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that takes the name ``path`` only once it is complete."""
-    if path is None:
+def target(name: str) -> Iterator[BinaryIO]:
+    """Standard output if it is ``-``; else a file that takes its name only once it is complete.
+
+    A pipe or a device is written to, not replaced.
+    """
+    if name == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
+        return
+    path = Path(name)
+    if path.exists() and not path.is_file():
+        with path.open("wb") as special:
+            yield special
         return
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -47,7 +46,6 @@ class Reconciler:
         token: str,
         every: float,
         older_than: float = OLDER_THAN,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._own = OwnHooks.of(settings)
         self._threads = settings.web_concurrency * settings.worker_threads
@@ -56,7 +54,6 @@ class Reconciler:
         self._token = token
         self._every = every
         self._older_than = older_than
-        self._clock = clock
         self._lease = RunLease(journal)
         self._attempt = Attempt(math.inf)
         self._thread = threading.Thread(target=self._loop, name="reconcile", daemon=True)
@@ -79,7 +76,7 @@ class Reconciler:
         """Run if it is time to; seconds until it is looked again."""
         try:
             if self._is_due() and self._has_room() and self._lease.take():
-                self._run()
+                self._run_alone()
         except JournalUnavailable:
             log.error("journal.unavailable")
         except ArunaRefused as refusal:
@@ -96,7 +93,7 @@ class Reconciler:
         return _POLL
 
     def _is_due(self) -> bool:
-        return self._clock() - reconcile_runs.read(self._journal).last_run >= self._every
+        return time.time() - reconcile_runs.read(self._journal).last_run >= self._every
 
     def _has_room(self) -> bool:
         """Whether fewer jobs are queued than the pools of this instance run at once, or all of them
@@ -104,29 +101,24 @@ class Reconciler:
         if self._journal.counts()[State.QUEUED] < self._threads:
             return True
         due = self._journal.next_due()
-        return due is None or due > self._clock()
+        return due is None or due > time.time()
 
-    def _run(self) -> None:
+    def _run_alone(self) -> None:
         try:
-            if self._is_due():  # the one before may have ended a moment ago
-                self._look()
+            if self._is_due():  # another run may have ended just before the lease was taken
+                self._run()
         finally:
             self._lease.give_up()
 
-    def _look(self) -> None:
-        run = Run(self._aruna, self._token, self._attempt, _say, [self._lease.keep])
-        criteria = Criteria(before=self._clock() - self._older_than)
-        search = Search(run, self._journal, self._own, criteria)
-        found = 0
-        for lost in search.find():
-            self._wait_for_room()
-            job_id = search.take_up(lost)
+    def _run(self) -> None:
+        run = Run(self._aruna, self._token, self._attempt, _say, watchers=[self._lease.keep])
+        criteria = Criteria(before=time.time() - self._older_than)
+        for lost, job_id in Search(run, self._journal, self._own, criteria).queue(
+            self._wait_for_room
+        ):
             if job_id is not None:
-                found += 1
                 log.info("reconcile.found", job_id=job_id, object_id=lost.object.id)
-            run.moved()
-        reconcile_runs.add(self._journal, found=found, unknown=run.skipped, now=self._clock())
-        log.info("reconcile.ended", found=found, looked_at=run.looked_at)
+        log.info("reconcile.ended", found=run.queued, looked_at=run.looked_at)
 
     def _wait_for_room(self) -> None:
         """Meanwhile another process may run; if one does, this run is over."""
@@ -140,4 +132,4 @@ class Reconciler:
 
 
 def _say(line: str) -> None:
-    log.warning("reconcile.skipped", what=line)
+    log.warning("reconcile.notice", message=line)

@@ -30,7 +30,7 @@ class Run:
 
     ``say`` takes a line for people; ``watchers`` are called whenever the run has got further.
     ``objects`` is the number of objects known of so far, ``looked_at`` of those already judged,
-    ``skipped`` of the things that Aruna refused to show or to lend.
+    ``queued`` of the new jobs, ``skipped`` of the things that Aruna refused to show or to lend.
     """
 
     aruna: Aruna
@@ -40,6 +40,7 @@ class Run:
     watchers: list[Callable[[], object]] = field(default_factory=list)
     objects: int = 0
     looked_at: int = 0
+    queued: int = 0
     skipped: int = 0
 
     def ask(self, what: str, method: Callable[..., T], *arguments: object) -> T | None:
@@ -103,7 +104,7 @@ def why_refused(refusal: ArunaRefused) -> str:
     if refusal.unauthenticated:
         return f"it is gone, or ARUNA_TOKEN has no right to it (Aruna says: {said})"
     if refusal.proxy_silent:
-        return f"Aruna does not reach its data proxy (Aruna says: {said})"
+        return f"Aruna does not reach the data proxy (Aruna says: {said})"
     return f"Aruna refuses it ({refusal.status.name}: {said})"
 
 

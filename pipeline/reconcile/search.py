@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from aruna.api.storage.models.v2 import models_pb2
 
 from pipeline.aruna.client import S3Credentials
-from pipeline.journal import Journal
+from pipeline.journal import Journal, reconcile_runs
 from pipeline.reconcile.hooks import OwnHooks, hooks_by_project
 from pipeline.reconcile.lost import Criteria, Lost, delivery, is_dealt_with, why_lost
 from pipeline.reconcile.run import Run
@@ -22,7 +23,7 @@ OLDER_THAN = 900.0
 class Search:
     """What one run looks for: ``projects`` names those to look through, none: all of ours.
 
-    Both methods raise ``JournalUnavailable``, ``ArunaRefused`` if Aruna does not answer at all, and
+    All methods raise ``JournalUnavailable``, ``ArunaRefused`` if Aruna does not answer at all, and
     what ends the run.
     """
 
@@ -51,7 +52,20 @@ class Search:
                         found.add(key)
                         yield one
 
-    def take_up(self, lost: Lost) -> str | None:
+    def queue(
+        self, before_each: Callable[[], object] = lambda: None
+    ) -> Iterator[tuple[Lost, str | None]]:
+        """Each lost object with its new job, if it has one; the run is noted once it is through."""
+        for lost in self.find():
+            before_each()
+            job_id = self._take_up(lost)
+            self.run.queued += job_id is not None
+            yield lost, job_id
+            self.run.moved()
+        found, skipped = self.run.queued, self.run.skipped
+        reconcile_runs.add(self.journal, found=found, unknown=skipped, now=time.time())
+
+    def _take_up(self, lost: Lost) -> str | None:
         """The id of the job that is now in the journal; ``None`` if something else was faster, or
         Aruna refuses what the job needs."""
         run, what = self.run, f"object {lost.object.id}"
@@ -59,7 +73,7 @@ class Search:
         why = source and why_lost(source, lost.hook, self.criteria)
         if source is None or why is None:
             return None
-        s3 = self._credentials(_endpoint_of(source))
+        s3 = self._credentials(endpoint_of(source))
         if s3 is None:
             return None
         download = run.ask(what, run.aruna.download_url, source.id)
@@ -96,7 +110,7 @@ class Search:
         return self._s3[endpoint_id]
 
 
-def _endpoint_of(source: models_pb2.Object) -> str:
-    """The data proxy that has the whole object (Aruna 2.0.4: the first with a full sync)."""
-    full = [endpoint.id for endpoint in source.endpoints if endpoint.HasField("full_sync")]
+def endpoint_of(thing: models_pb2.Object | models_pb2.Project) -> str:
+    """The data proxy that has all of it (Aruna 2.0.4: the first with a full sync)."""
+    full = [endpoint.id for endpoint in thing.endpoints if endpoint.HasField("full_sync")]
     return next(iter(full), "")

@@ -7,6 +7,7 @@ stands right, and once, in its own relations; those are walked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -48,19 +49,27 @@ def walk(run: Run, project_id: str) -> Iterator[Page]:
     Raises ``ArunaRefused`` if Aruna does not answer at all, and what ends the run.
     """
     left = [_Place(_PROJECT, project_id, "")]
-    seen = set()
+    parents = Counter([project_id])
+    shown: dict[str, int] = {}
+    counted = 0
     while left:
         place = left.pop()
         container = _opened(run, place)
         if container is None:
             continue
+        shown[place.id] = sum(1 for _ in _children(container, _OBJECT))
+        run.objects += shown[place.id]
+        if place.id == project_id:
+            counted = container.stats.count
         path = f"{place.above}{container.name}"
         for variant in (_COLLECTION, _DATASET):
             for child in _children(container, variant):
-                if child not in seen:  # a dataset with two parents in the project
-                    seen.add(child)
+                if not parents[child]:  # a dataset can have two parents in the project
                     left.append(_Place(variant, child, f"{path}/"))
+                parents[child] += 1
         yield from _pages(run, container, path)
+    if len(shown) == len(parents):  # nothing was refused
+        _say_what_is_not_shown(run, project_id, counted, shown, parents)
 
 
 def _opened(run: Run, place: _Place) -> Container | None:
@@ -70,6 +79,20 @@ def _opened(run: Run, place: _Place) -> Container | None:
         _DATASET: run.aruna.get_dataset,
     }
     return run.ask(f"{_NAMES[place.variant]} {place.id}", get[place.variant], place.id)
+
+
+def _say_what_is_not_shown(
+    run: Run, project_id: str, counted: int, shown: dict[str, int], parents: Counter[str]
+) -> None:
+    """Aruna 2.0.4: objects that were created side by side can be lost from its cache, but not from
+    its database, which counts each object once for each way to it, half a minute late; 1 is also
+    what it says of an empty project."""
+    missing = counted - sum(number * parents[place_id] for place_id, number in shown.items())
+    if counted > 1 and missing > 0:
+        run.say(
+            f"project {project_id}: Aruna does not show {missing} of the objects that it counts; "
+            "it shows them again after its next restart, or when an object is created beside them"
+        )
 
 
 def _children(container: Container, variant: int) -> Iterator[str]:
@@ -84,7 +107,6 @@ def _children(container: Container, variant: int) -> Iterator[str]:
 
 
 def _pages(run: Run, container: Container, path: str) -> Iterator[Page]:
-    run.objects += sum(1 for _ in _children(container, _OBJECT))
     ids = _children(container, _OBJECT)
     while page := list(islice(ids, PAGE)):
         yield Page(path, _objects(run, page))

@@ -15,10 +15,12 @@ from typing import Any
 
 from pipeline.settings import values
 
-#: GFBio: refuses larger inputs with «File larger than 100MB».
+#: GFBio: refuses larger inputs with "File larger than 100MB".
 GFBIO_MAX_INPUT_BYTES = 100_000_000
 #: S3: every part but the last has at least these bytes.
 SMALLEST_PART = 5 * 1024 * 1024
+#: S3: and these at most.
+LARGEST_PART = 5 * 1024**3
 #: What is empty, not ``None``, when it is unset.
 _LISTS = (values.hosts, values.tokens, values.keys)
 
@@ -79,7 +81,7 @@ class Settings:
         values.address, None, "Aruna's gRPC address, `https://host[:port]`", said="required"
     )
     server_host: str = setting(
-        values.text,
+        values.host,
         "0.0.0.0",  # noqa: S104 - a container's only way; SECURITY.md says what stands before it
         "address to listen on",
     )
@@ -136,7 +138,7 @@ class Settings:
         values.text, None, "its version; unset: the latest"
     )
     max_input_bytes: int | None = setting(
-        values.number(1, "bytes"),
+        values.number(1, "bytes", most=10**15),
         None,
         "larger inputs end in a clear error before they cost anything",
         said="`100000000` for `gfbio`, none for `embedded`",
@@ -157,7 +159,9 @@ class Settings:
         values.number(1, "threads"), "8", "pipeline threads in each process"
     )
     part_size: int = setting(
-        values.number(SMALLEST_PART, "bytes"), "10485760", "bytes of an S3 part, 5 MiB at least"
+        values.number(SMALLEST_PART, "bytes", most=LARGEST_PART),
+        "10485760",
+        "bytes of an S3 part, 5 MiB at least",
     )
     upload_concurrency: int = setting(
         values.number(1, "parts"), "4", "parts in flight for each job"
@@ -197,7 +201,10 @@ class Settings:
         secret=True,
     )
     aruna_token: str | None = setting(
-        values.text, None, "an operator's API token, for `reconcile` alone", secret=True
+        values.token,
+        None,
+        "an operator's API token, for `reconcile` and `check` alone",
+        secret=True,
     )
     reconcile_every: int | None = setting(
         values.number(1, "seconds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from enum import StrEnum
@@ -9,6 +10,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -21,12 +24,14 @@ def text(given: str) -> str:
     return given
 
 
-def number(least: int, unit: str) -> Callable[[str], int]:
-    """A whole number of that unit, ``least`` or more."""
+def number(least: int, unit: str, *, most: int = 10**9) -> Callable[[str], int]:
+    """A whole number of that unit, ``least`` or more and ``most`` or less."""
 
     def parse(given: str) -> int:
         if not re.fullmatch(r"[0-9]{1,18}", given) or int(given) < least:
             raise ValueError(f"must be a whole number of {unit}, {least} or more, not {given!r}")
+        if int(given) > most:
+            raise ValueError(f"must be {most} {unit} or less, not {given!r}")
         return int(given)
 
     return parse
@@ -37,6 +42,19 @@ def port(given: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", given) or int(given) > 65535:
         raise ValueError(f"must be a TCP port, 0 to 65535, not {given!r}")
     return int(given)
+
+
+def host(given: str) -> str:
+    """A host name or an IP address to listen on; IPv6 with brackets or without."""
+    bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
+    if ":" in bare:
+        try:
+            ipaddress.IPv6Address(bare)
+        except ValueError:
+            raise ValueError(f"must be a host or an IP address, not {given!r}") from None
+    elif not re.fullmatch(r"[A-Za-z0-9._-]+", bare):
+        raise ValueError(f"must be a host or an IP address, not {given!r}")
+    return bare
 
 
 def flag(given: str) -> bool:
@@ -70,10 +88,16 @@ def choice(*choices: str) -> Callable[[str], str]:
 
 
 def url(given: str) -> str:
-    """An http or https URL without a query, and without a slash at its end."""
-    parts = urlsplit(given)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-        raise ValueError("must be a URL such as https://host.example.org/path")
+    """An http or https URL without user, query and fragment, and without a slash at its end."""
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+    except ValueError:  # brackets without an IPv6 address, or a port that is none
+        parts, port = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError("must be a URL such as https://host.example.org:443/path")
+    if "@" in parts.netloc or parts.query or parts.fragment or re.search(r"\s", given):
+        raise ValueError("must be a URL without user name, password, query and white space")
     return given.rstrip("/")
 
 
@@ -104,6 +128,13 @@ def tokens(given: str) -> tuple[str, ...]:
     return read
 
 
+def token(given: str) -> str:
+    """A token as an HTTP header can carry it."""
+    if not re.fullmatch(r"[!-~]+", given):
+        raise ValueError("must be one token: printable ASCII characters without white space")
+    return given
+
+
 def keys(given: str) -> tuple[str, ...]:
     """Fernet keys with commas between."""
     read = _listed(given)
@@ -119,8 +150,18 @@ def keys(given: str) -> tuple[str, ...]:
 
 def journal_url(given: str) -> str:
     """Where the journal is: an SQLite file or a PostgreSQL database."""
-    if not given.startswith(("sqlite:///", "postgresql://")):
-        raise ValueError("must be sqlite:///path or postgresql://user@host/database")
+    try:
+        parsed = make_url(given)
+        urlsplit(given)  # stricter: what it does not take, nobody could mask
+    except (ArgumentError, ValueError):
+        parsed = make_url("none://")
+    file = parsed.database or ":memory:"
+    in_a_file = parsed.drivername == "sqlite" and not file.startswith((":memory:", "file:"))
+    if not in_a_file and parsed.drivername != "postgresql":
+        raise ValueError(
+            "must be sqlite:///path or postgresql://user@host:port/database, special characters in "
+            "a password as %XX"
+        )
     return given
 
 

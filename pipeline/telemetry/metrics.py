@@ -39,7 +39,7 @@ HOOK_ANSWERS = (
     "journal_unavailable",
 )
 RELAY_ANSWERS = ("passed", "broken_off", "not_found")
-STAGES = ("ready", "download", "transform", "create", "upload", "callback")
+STAGES = ("ready", "download", "transform", "create", "upload", "diagnose", "callback")
 #: Seconds: from a small file on a fast day to ``PROCESSING_TIMEOUT`` and beyond.
 _STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _PREFIX = "abcd2bioschema"

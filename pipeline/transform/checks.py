@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from pipeline.errors import Code, JobFailed
+from pipeline.streams import last_block_held_back
 from pipeline.transform.json_stream import Document, NotJSON
 
 _ZIP_ENTRY = b"PK\x03\x04"
@@ -24,20 +25,7 @@ def checked_json(result: Iterable[bytes]) -> Iterator[bytes]:
 
     Raises ``JobFailed`` (``transformation_failed``, final).
     """
-    document = Document()
-    held = b""
-    try:
-        for block in result:
-            document.feed(block)
-            if held:
-                yield held
-            held = block or held
-        if not document.begun:
-            raise _unusable("is empty")
-        document.close()
-    except NotJSON as exc:
-        raise _unusable(str(exc)) from exc
-    yield held
+    return last_block_held_back(_known_as_json(result))
 
 
 def checked_zip(result: Iterable[bytes]) -> Iterator[bytes]:
@@ -46,19 +34,36 @@ def checked_zip(result: Iterable[bytes]) -> Iterator[bytes]:
     Of the archive's inside only the last record is looked at. Raises ``JobFailed``
     (``transformation_failed``, final).
     """
+    return last_block_held_back(_known_as_zip(result))
+
+
+def _known_as_json(result: Iterable[bytes]) -> Iterator[bytes]:
+    """``result``, with an error at its end unless it is one JSON object."""
+    document = Document()
+    try:
+        for block in result:
+            document.feed(block)
+            yield block
+        if not document.begun:
+            raise _unusable("is empty")
+        document.close()
+    except NotJSON as exc:
+        raise _unusable(str(exc)) from exc
+
+
+def _known_as_zip(result: Iterable[bytes]) -> Iterator[bytes]:
+    """``result``, with an error at its end unless it is a ZIP archive."""
     length = 0
-    held = b""
+    head = tail = b""
     for block in result:
-        held += block
-        if length == 0 and not held.startswith(_ZIP_ENTRY[: len(held)]):
+        head += block[: len(_ZIP_ENTRY) - len(head)]
+        if not _ZIP_ENTRY.startswith(head):
             raise _unusable("is not a ZIP archive")
         length += len(block)
-        if len(held) >= 2 * _ZIP_TAIL:
-            yield held[:-_ZIP_TAIL]
-            held = held[-_ZIP_TAIL:]
-    if not _ends_as_zip(held, length):
+        tail = (tail + block)[-_ZIP_TAIL:]
+        yield block
+    if not _ends_as_zip(tail, length):
         raise _unusable("is not a complete ZIP archive" if length else "is empty")
-    yield held
 
 
 def _ends_as_zip(tail: bytes, length: int) -> bool:

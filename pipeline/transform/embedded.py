@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from pipeline.attempt import Attempt
 from pipeline.errors import Code, JobFailed
+from pipeline.streams import last_block_held_back
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "pipeline", "transform", "-")
@@ -30,30 +31,34 @@ READ = 256 * 1024  # bytes
 INVALID_INPUT = 1  # the command's exit status when it refuses its input, in one line
 
 
-def transform_in_child(document: Iterator[bytes], attempt: Attempt) -> Iterator[bytes]:
+def transform_in_child(
+    document: Iterator[bytes], attempt: Attempt, *options: str
+) -> Iterator[bytes]:
     """The result for ``document`` (ABCD, or an archive of it), in pieces as they come.
+
+    ``options`` are the command's own and make it write something else.
 
     The last piece follows only once the child has ended well. Raises what ``document`` raises,
     what ends the attempt, or ``JobFailed``: ``invalid_input`` with the child's message, or
     ``transformation_failed`` (again) if the child came to grief. Closing the generator ends the
     child; nothing of it is left behind in any case.
     """
-    with start() as child:
+    with start(options) as child:
         feeder = Feeder(document, child)
         try:
             with attempt.aborting(child.kill):
                 limit(child.pid, attempt.seconds_left())
                 feeder.start()
-                yield from pieces(child, feeder, attempt)
+                yield from last_block_held_back(pieces(child, feeder, attempt))
         finally:
             child.kill()
             feeder.end()
 
 
-def start() -> subprocess.Popen[bytes]:
+def start(options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """A new child, with pipes at all three ends."""
     return subprocess.Popen(  # noqa: S603 - fixed arguments, our own interpreter
-        COMMAND,
+        [*COMMAND, *options],
         cwd=ROOT,
         env=ENVIRONMENT,
         stdin=subprocess.PIPE,
@@ -73,23 +78,22 @@ def limit(pid: int, seconds: float) -> None:
 
 
 def pieces(child: subprocess.Popen[bytes], feeder: Feeder, attempt: Attempt) -> Iterator[bytes]:
-    """What the child writes; the last piece only after its good end."""
+    """What the child writes; raises ``JobFailed`` at its end unless that was a good one."""
     output = pipe(child.stdout)
-    held = b""
     while piece := read(output, attempt):
-        if held:
-            yield held
-        held = piece
+        yield piece
     said = pipe(child.stderr).read().decode(errors="replace").strip()
     status = child.wait()
     feeder.end()
     raise_unless_good(status, said, feeder)
-    yield held
 
 
 def read(output: IO[bytes], attempt: Attempt) -> bytes:
     """The next bytes, empty at the end; raises what ends the attempt."""
-    while not select.select([output], [], [], attempt.seconds_left())[0]:
+    # Not select(), which fails from file descriptor 1024 on.
+    poller = select.poll()
+    poller.register(output, select.POLLIN)
+    while not poller.poll(1000 * attempt.seconds_left()):
         attempt.check()
     return os.read(output.fileno(), READ)
 

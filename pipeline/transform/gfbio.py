@@ -36,9 +36,8 @@ _MESSAGE_LIMIT = 160
 _JOB_ID = re.compile(r"[0-9]{1,20}")
 _RESULT_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _JOB_ANSWER = re.compile(rb'\s*\{\s*"job"\s*:')
-_NO_RESULT = (
-    "GFBio made no result of this document; the XML may not be well-formed or not ABCD 2.06"
-)
+#: What is said of a document that GFBio says nothing about.
+NO_RESULT = "GFBio made no result of this document"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def session_for(base_url: str) -> Session:
     """A session that goes to GFBio and nowhere else, whatever address the operator gave it."""
     parts = urlsplit(base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Session(Addresses((f"{parts.hostname}:{port}",), insecure=parts.scheme == "http"))
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return Session(Addresses((f"{host}:{port}",), insecure=parts.scheme == "http"))
 
 
 def transform_url(gfbio: GFBio, input_url: str, kind: Kind, attempt: Attempt) -> Transformed:
@@ -180,12 +180,12 @@ def _result_of(gfbio: GFBio, job: dict[str, Any], attempt: Attempt) -> Transform
     job = _finished(gfbio, job, attempt)
     file = job.get("result_file")
     if not isinstance(file, str) or not _RESULT_FILE.fullmatch(file):
-        raise JobFailed(Code.TRANSFORMATION_FAILED, _NO_RESULT)
+        raise JobFailed(Code.TRANSFORMATION_FAILED, NO_RESULT)
     with _gfbio_errors():
         answer = _send(gfbio, "GET", f"{gfbio.base_url}/results/{job_id}/{file}", attempt)
     if answer.status_code == 404:
         answer.close()
-        raise JobFailed(Code.TRANSFORMATION_FAILED, _NO_RESULT)
+        raise JobFailed(Code.TRANSFORMATION_FAILED, NO_RESULT)
     _raise_for_status(gfbio, answer, attempt)
     return Transformed(job_id, _blocks(gfbio, answer, attempt))
 

@@ -22,7 +22,7 @@ MAX_DEPTH = 200
 #: Bytes of a number.
 MAX_NUMBER = 4096
 
-#: In a skeleton: a text is «"»; these stand for another value, members of an object, the root
+#: In a skeleton: a text is ``"``; these stand for another value, members of an object, the root
 #: object's beginning, and the whole of it. No such byte may occur in JSON.
 _VALUE, _MEMBERS, _ROOT, _WHOLE = b"\x01", b"\x02", b"\x03", b"\x04"
 #: What is folded into what, in this order and again and again. A member goes before an element,
@@ -64,7 +64,7 @@ _ESCAPE_SIZE = 6
 
 
 class NotJSON(Exception):
-    """The document is not one JSON object; says why, as in «it …»."""
+    """The document is not one JSON object; says why, as in ``it …``."""
 
 
 class Document:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import chain
 
 from pipeline.errors import Code, JobFailed
-from pipeline.transform.xml_parser import abcd_namespace, new_parser, parse
+from pipeline.transform.xml_parser import XMLParser, abcd_namespace
 
 MAX_HEAD = 1024 * 1024  # bytes before the root element
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # a file's header, the end of an empty archive
@@ -43,18 +43,18 @@ def recognise(chunks: Iterator[bytes]) -> tuple[Kind, Iterator[bytes]]:
 
 def abcd_head(head: bytes, chunks: Iterator[bytes]) -> list[bytes]:
     """The pieces read until the root element was known to be ABCD's."""
-    parser = new_parser()
+    parser = XMLParser()
 
     def root(name: str, _attributes: dict[str, str]) -> None:
         abcd_namespace(name, parser)
         raise RootSeen
 
-    parser.StartElementHandler = root
+    parser.expat.StartElementHandler = root
     pieces: list[bytes] = []
     try:
         for block in growing(watched(chain([head], chunks), pieces)):
-            parse(parser, block)
-        parse(parser, b"", last=True)
+            parser.feed(block)
+        parser.close()
     except RootSeen:
         pass
     return pieces
@@ -68,7 +68,7 @@ def watched(chunks: Iterator[bytes], seen: list[bytes]) -> Iterator[bytes]:
         yield chunk[: MAX_HEAD - size]
         size += len(chunk)
         if size >= MAX_HEAD:
-            message = f"The document has no root element in its first {MAX_HEAD} bytes"
+            message = f"not ABCD: no root element in the first {MAX_HEAD} bytes"
             raise JobFailed(Code.INVALID_INPUT, message)
 
 

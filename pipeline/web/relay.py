@@ -65,7 +65,7 @@ class Relay:
 
     def _blocks(self, token: str, granted: RelayGrant) -> Iterator[bytes]:
         attempt = Attempt(self.settings.processing_timeout)
-        source = Source(granted.download, granted.content_len, granted.sha256, granted.name)
+        source = Source(granted.download, granted.content_len, granted.sha256)
         limit = self.settings.max_input_bytes
         passed, noted_at = 0, time.monotonic()
         with (

@@ -75,14 +75,14 @@ def get_project(
     state: State, token: Token, request: projects_pb2.GetProjectRequest
 ) -> projects_pb2.GetProjectResponse:
     """GetProject."""
-    return projects_pb2.GetProjectResponse(project=_read(state, token, request.project_id))
+    return projects_pb2.GetProjectResponse(project=_read(state, token, request.project_id, PROJECT))
 
 
 def get_collection(
     state: State, token: Token, request: collections_pb2.GetCollectionRequest
 ) -> collections_pb2.GetCollectionResponse:
     """GetCollection."""
-    collection = _read(state, token, request.collection_id)
+    collection = _read(state, token, request.collection_id, COLLECTION)
     return collections_pb2.GetCollectionResponse(collection=collection)
 
 
@@ -90,7 +90,7 @@ def get_dataset(
     state: State, token: Token, request: datasets_pb2.GetDatasetRequest
 ) -> datasets_pb2.GetDatasetResponse:
     """GetDataset."""
-    return datasets_pb2.GetDatasetResponse(dataset=_read(state, token, request.dataset_id))
+    return datasets_pb2.GetDatasetResponse(dataset=_read(state, token, request.dataset_id, DATASET))
 
 
 def get_hierarchy(
@@ -149,12 +149,15 @@ def _check_name(name: str, parent: Resource, kind: str) -> None:
         raise internal("Internal database error : Name is invalid: Contains path of object")
 
 
-def _read(state: State, token: Token, resource_id: str) -> Any:
+def _read(state: State, token: Token, resource_id: str, variant: int) -> Any:
     fault = ulid_error(resource_id)
     if fault:
         raise invalid(f"ULID conversion error : {fault}")
     state.require(token, resource_id, Right.READ)
-    return state.snapshot_of(state.resources[resource_id])
+    resource = state.resources[resource_id]
+    if resource.variant != variant:
+        raise invalid("Invalid conversion")
+    return state.snapshot_of(resource)
 
 
 def _container(state: State, token: Token, kind: Any, request: Any, inherited: str) -> Any:

@@ -12,7 +12,7 @@ from sandbox.aruna.create_object import check, message
 from sandbox.aruna.delivery import Delivery
 from sandbox.aruna.hierarchy import parent_of
 from sandbox.aruna.model import OBJECT, Content, Link, Resource, Right, Token
-from sandbox.aruna.presigned import download_url
+from sandbox.aruna.presigned import download_url, upload_url
 from sandbox.aruna.state import State
 from sandbox.aruna.triggers import OBJECT_FINISHED, RESOURCE_CREATED, firings, triggers_of
 from sandbox.aruna.ulid import new_ulid, ulid_error
@@ -101,6 +101,15 @@ class Objects:
         credentials = self._state.credentials(token.id) or self._state.issue_credentials(token)
         url = download_url(self._state, self._state.paths(request.object_id)[0], credentials)
         return objects_pb2.GetDownloadURLResponse(url=url)
+
+    def give_upload_url(
+        self, token: Token, request: objects_pb2.GetUploadURLRequest
+    ) -> objects_pb2.GetUploadURLResponse:
+        """GetUploadURL: a PUT of the whole, signed with credentials of the calling token."""
+        self._require(token, request.object_id, Right.WRITE, "Invalid id")
+        credentials = self._state.credentials(token.id) or self._state.issue_credentials(token)
+        url = upload_url(self._state, self._state.paths(request.object_id)[0], credentials)
+        return objects_pb2.GetUploadURLResponse(url=url)
 
     def delete(
         self,

@@ -31,6 +31,7 @@ def operations(state: State, objects: Objects, hooks: Hooks) -> dict[str, Operat
         "GetObject": objects.get,
         "GetObjects": objects.get_many,
         "GetDownloadURL": objects.download,
+        "GetUploadURL": objects.give_upload_url,
         "UpdateObject": objects.update,
         "DeleteObject": objects.delete,
         "GetS3CredentialsUserToken": partial(users.get_credentials, state),

@@ -27,6 +27,15 @@ def key_of(state: State, path: list[str]) -> str:
 
 def download_url(state: State, path: list[str], credentials: Credentials) -> str:
     """A GET for a week, signed with ``credentials``."""
+    return _presigned("GET", state, path, credentials)
+
+
+def upload_url(state: State, path: list[str], credentials: Credentials) -> str:
+    """A PUT of the whole object, for a week."""
+    return _presigned("PUT", state, path, credentials)
+
+
+def _presigned(method: str, state: State, path: list[str], credentials: Credentials) -> str:
     bucket = state.resources[path[0]].name
     base = urlsplit(state.s3_url)
     key = key_of(state, path)
@@ -34,7 +43,7 @@ def download_url(state: State, path: list[str], credentials: Credentials) -> str
         place, prefix = f"http://{base.netloc}", f"/{bucket}/"
     else:
         place, prefix = f"http://{bucket}.{state.switches.virtual_host}:{base.port}", "/"
-    request = AWSRequest("GET", f"{place}{prefix}{quote(key, safe='/~-._')}")
+    request = AWSRequest(method, f"{place}{prefix}{quote(key, safe='/~-._')}")
     keys = Keys(credentials.access_key, credentials.secret_key)
     S3SigV4QueryAuth(keys, "s3", REGION, expires=_WEEK).add_auth(request)
     query = "&".join(sorted(urlsplit(str(request.url)).query.split("&")))

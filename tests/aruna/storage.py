@@ -27,9 +27,12 @@ class Storage:
     def __init__(self) -> None:
         self.object_id: str = OBJECT_ID
         self.content: bytes | None = b""
+        #: Bytes after which a GET breaks off, as long as this is set; with 0 the answer is 404.
+        self.breaks_off_after: int | None = None
         self.parts: dict[int, bytes] = {}
         self.log: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.spaces = 0
         self.in_flight = 0
@@ -54,6 +57,9 @@ class Request(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._work("HEAD", self._head)
+
+    def do_GET(self) -> None:
+        self._work("GET", self._get)
 
     def do_PUT(self) -> None:
         number = self._query().get("partNumber")
@@ -84,13 +90,14 @@ class Request(BaseHTTPRequestHandler):
         with storage.lock:
             storage.log.append(operation)
             storage.headers.append(dict(self.headers))
+            storage.paths.append(self.path)
             storage.in_flight += operation.startswith("PART")
             storage.most_in_flight = max(storage.most_in_flight, storage.in_flight)
             faults = storage.faults[operation.split()[0]]
             fault = faults.pop(0) if faults else None
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if fault is None or fault(self):
-            work(body)
+            work(self.body)
         with storage.lock:
             storage.in_flight -= operation.startswith("PART")
 
@@ -104,8 +111,20 @@ class Request(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length)
         self.end_headers()
 
+    def _get(self, _body: bytes) -> None:
+        storage = self.storage
+        if not storage.content or storage.breaks_off_after == 0:
+            self.answer(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(storage.content)))
+        self.end_headers()
+        self.wfile.write(storage.content[: storage.breaks_off_after])
+        self.close_connection = True
+
     def _put(self, body: bytes) -> None:
         self.storage.content = body
+        self.storage.breaks_off_after = None
         self.answer(200, ETag=f'"-{self.storage.object_id}"')
 
     def _create(self, _body: bytes) -> None:

@@ -8,9 +8,10 @@ from hashlib import sha256
 
 import pytest
 
-from pipeline.aruna.download import BLOCK_SIZE, Source, download
+from pipeline.aruna.download import BLOCK_SIZE, Source, download, is_whole
 from pipeline.attempt import Attempt
-from pipeline.errors import Code, Interrupted, JobFailed, LeaseLost, Stopping
+from pipeline.errors import OUTAGE, Code, Interrupted, JobFailed, LeaseLost, Stopping
+from pipeline.net import connections
 from pipeline.net.addresses import Addresses
 from pipeline.net.connections import session
 from tests.aruna.scripted import Connection, Script, Scripted, answering, ok, response, serving
@@ -24,7 +25,7 @@ def source_of(
     server: Scripted, *, content_len: int = len(CONTENT), digest: str | None = SHA256
 ) -> Source:
     url = f"http://127.0.0.1:{server.port}/a%20b.xml?{QUERY}"
-    return Source(url, content_len, digest, "a b.xml")
+    return Source(url, content_len, digest)
 
 
 def fetch(source: Source, attempt: Attempt, *, max_bytes: int | None = None) -> list[bytes]:
@@ -77,22 +78,23 @@ def test_a_chunked_answer_is_read(attempt: Attempt) -> None:
         assert b"".join(fetch(source, attempt)) == CONTENT[:9000]
 
 
-STATUSES = {
-    False: (204, 206, 304, 400, 401, 403, 404, 410, 416),
-    True: (408, 429, 500, 502, 503),
-}
+FINAL = (204, 206, 304, 400, 401, 403, 404, 410, 416)
+AWAY = (429, 500, 502, 503)
 
 
 @pytest.mark.parametrize(
-    ("status", "again"), [(status, again) for again in STATUSES for status in STATUSES[again]]
+    ("status", "again", "patience"),
+    [(408, True, 0.0), *((s, False, 0.0) for s in FINAL), *((s, True, OUTAGE) for s in AWAY)],
 )
-def test_each_status_is_final_or_not(status: int, again: bool, attempt: Attempt) -> None:
+def test_each_status_is_final_or_not(
+    status: int, again: bool, patience: float, attempt: Attempt
+) -> None:
     answer = response(f"{status} Whatever", b"", "Content-Length: 0")
     with serving(answering(answer)) as server:
         seen, failure = seen_of(source_of(server), attempt)
     assert seen == b""
     assert failure.code is Code.DOWNLOAD_FAILED
-    assert failure.again is again
+    assert (failure.again, failure.patience) == (again, patience)
     assert str(status) in failure.message
 
 
@@ -124,13 +126,16 @@ def reset(connection: Connection) -> None:
     connection.read_request()
 
 
-@pytest.mark.parametrize("script", [cut_off, cut_off_without_length, cut_off_in_a_chunk, reset])
+BREAKING_OFF = [cut_off, cut_off_without_length, cut_off_in_a_chunk]
+
+
+@pytest.mark.parametrize("script", BREAKING_OFF)
 def test_a_download_that_breaks_off_never_looks_complete(script: Script, attempt: Attempt) -> None:
     with serving(script) as server:
         seen, failure = seen_of(source_of(server), attempt)
     assert len(seen) < len(CONTENT) - 1
     assert failure.code is Code.DOWNLOAD_FAILED
-    assert failure.again
+    assert (failure.again, failure.patience) == (True, 0.0)
 
 
 def test_another_content_of_the_same_length_is_held_back(attempt: Attempt) -> None:
@@ -152,12 +157,93 @@ def test_an_announced_length_that_is_not_the_sources_costs_nothing(
     assert failure.again
 
 
-def test_a_server_that_is_not_there_is_tried_again(attempt: Attempt) -> None:
+def test_a_server_that_is_not_there_is_waited_for(attempt: Attempt) -> None:
     with serving(answering(b"")) as server:
         pass
     _, failure = seen_of(source_of(server), attempt)
-    assert failure.code is Code.DOWNLOAD_FAILED
-    assert failure.again
+    assert (failure.code, failure.patience) == (Code.DOWNLOAD_FAILED, OUTAGE)
+
+
+def test_a_server_that_closes_without_an_answer_is_waited_for(attempt: Attempt) -> None:
+    with serving(reset) as server:
+        _, failure = seen_of(source_of(server), attempt)
+    assert (failure.code, failure.patience) == (Code.DOWNLOAD_FAILED, OUTAGE)
+
+
+def test_a_server_that_does_not_answer_is_tried_again(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "IDLE_TIMEOUT", 0.1)
+    with serving(silent_from_the_start) as server:
+        _, failure = seen_of(source_of(server), attempt)
+    assert (failure.code, failure.again, failure.patience) == (Code.DOWNLOAD_FAILED, True, 0.0)
+
+
+NO_URLS = [
+    "https://[bad/x",
+    "http://[::1",
+    f"https://{'a' * 64}.example/x",
+    f"https://{'a.' * 130}example/x",
+    "https://a..example/x",
+    "https://./x",
+    "http://host:port/x",
+    "https://example/\ud800",
+    "",
+]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_what_is_no_url_is_refused_at_once(url: str, attempt: Attempt) -> None:
+    _, failure = seen_of(Source(url, 0, None), attempt)
+    assert (failure.code, failure.again) == (Code.DOWNLOAD_FAILED, False)
+
+
+@pytest.mark.parametrize("url", NO_URLS[:-1])
+def test_a_redirect_to_what_is_no_url_is_refused_at_once(url: str, attempt: Attempt) -> None:
+    location = "Location: " + url.encode("utf-8", "surrogatepass").decode("latin-1")
+    answer = response("302 Found", b"", location, "Content-Length: 0")
+    with serving(answering(answer)) as server:
+        _, failure = seen_of(source_of(server), attempt)
+    assert (failure.code, failure.again) == (Code.DOWNLOAD_FAILED, False)
+
+
+def read_back(stored: Source, attempt: Attempt) -> bool:
+    with session(Addresses(insecure=True)) as http:
+        return is_whole(stored, attempt, session=http)
+
+
+def test_what_is_stored_is_whole_if_all_of_it_can_be_read(attempt: Attempt) -> None:
+    with serving(answering(ok(CONTENT))) as server:
+        assert read_back(source_of(server), attempt)
+        assert read_back(source_of(server, digest=None), attempt)
+        assert not read_back(source_of(server, digest="0" * 64), attempt)
+        assert not read_back(source_of(server, content_len=len(CONTENT) + 1), attempt)
+
+
+@pytest.mark.parametrize(
+    "script", [*BREAKING_OFF, answering(response("404 Not Found", b"", "Content-Length: 0"))]
+)
+def test_what_breaks_off_or_is_not_there_is_not_whole(script: Script, attempt: Attempt) -> None:
+    with serving(script) as server:
+        assert not read_back(source_of(server), attempt)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_storage_that_refuses_says_nothing_of_what_it_holds(
+    status: int, attempt: Attempt
+) -> None:
+    answer = response(f"{status} Whatever", b"", "Content-Length: 0")
+    with serving(answering(answer)) as server, pytest.raises(JobFailed, match=str(status)):
+        read_back(source_of(server), attempt)
+
+
+def test_reading_back_ends_with_the_attempt(attempt: Attempt) -> None:
+    with serving(silent_in_the_body) as server:
+        cutter = threading.Timer(0.1, attempt.cut, [Stopping("shutdown")])
+        cutter.start()
+        with pytest.raises(Stopping):
+            read_back(source_of(server), attempt)
+        cutter.join()
 
 
 def test_a_source_over_the_limit_is_not_even_asked_for(attempt: Attempt) -> None:

@@ -176,6 +176,14 @@ REDIRECTS = [
     )
 ]
 
+REDIRECTS.append(
+    Case(
+        "redirect with a body without end",
+        endless(response("302 Found", b"", "Location: https://127.0.0.1/"), ZEROS),
+        Code.DOWNLOAD_FAILED,
+    )
+)
+
 DOCUMENTS = [
     Case(f"document: {name}", body(content), Code.INVALID_INPUT)
     for name, content in {
@@ -230,7 +238,7 @@ def test_a_hostile_source_does_no_harm(
     with serving(case.script, address=PUBLIC, port=forbidden.port, tls=tls) as server:
         tracemalloc.start()
         url = f"https://source.example:{server.port}/a.xml"
-        source = Source(url, case.content_len, case.sha256, "a.xml")
+        source = Source(url, case.content_len, case.sha256)
         with pytest.raises(JobFailed) as failure:
             consume(source, attempt)
         peak = tracemalloc.get_traced_memory()[1]
@@ -269,7 +277,7 @@ def test_a_hook_cannot_name_a_forbidden_address(
 ) -> None:
     where = url.replace("PORT", str(forbidden.port))
     with pytest.raises(JobFailed) as failure:
-        consume(Source(where, 0, None, "a.xml"), attempt)
+        consume(Source(where, 0, None), attempt)
     assert failure.value.code is Code.DOWNLOAD_FAILED
     assert not failure.value.again
 
@@ -282,5 +290,5 @@ def test_an_honest_source_passes_the_same_checks(
     document = f'<?xml version="1.0" encoding="{declared}"?>{ROOT.decode()}'.encode(encoding)
     with serving(body(document), address=PUBLIC, tls=tls) as server:
         url = f"https://source.example:{server.port}/a.xml"
-        consume(Source(url, len(document), None, "a.xml"), attempt)
+        consume(Source(url, len(document), None), attempt)
     assert forbidden.connections == []

@@ -18,6 +18,7 @@ from tests.aruna.storage import OBJECT_ID, Fault, Request, Storage, hanging, ref
 from tests.network import Lookups
 
 QUERY = "?X-Amz-Credential=KEY%2F20261124%2FRegionOne%2Fs3%2Faws4_request&X-Amz-Signature=x"
+ANYWHERE = Addresses(insecure=True)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def place(storage: Storage) -> Place:
 
 @pytest.fixture
 def s3(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    monkeypatch.setattr(s3_module, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(s3_module, "PAUSES", (0.01, 0.01))
     with s3_client(place, "access", "secret", Addresses(insecure=True)) as s3:
         yield s3
 
@@ -87,6 +88,7 @@ def test_a_place_is_read_off_the_presigned_url(url: str, place: Place) -> None:
         "https://.example.org/a.xml",
         "https://host:port/a/b",
         "https://[::1/a/b",
+        "https://[bad/x",
         "",
     ],
 )
@@ -97,20 +99,52 @@ def test_a_url_that_names_no_object_is_refused(url: str) -> None:
     assert not failure.value.again
 
 
+#: Names of projects that Aruna takes (``[a-z0-9-]+``) and Amazon would not, and an ordinary one.
+BUCKETS = ["project", "p", "ab", "-ab", "ab-", "-", "127", "x--x-s3", "b" * 63]
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
 def test_a_virtual_hosted_bucket_is_spoken_to_by_its_name(
-    storage: Storage, lookups: Lookups, attempt: Attempt
+    bucket: str, storage: Storage, lookups: Lookups, attempt: Attempt
 ) -> None:
-    lookups["project.s3.example"] = [["127.0.0.1"]]
-    place = place_of(f"http://project.s3.example:{storage.port}/a%20b/r.json")
+    lookups[f"{bucket}.s3.example"] = [["127.0.0.1"]]
+    place = place_of(f"http://{bucket}.s3.example:{storage.port}/a%20b/r.json?versionId=1")
     with s3_client(place, "a", "s", Addresses(("*.s3.example",), insecure=True)) as s3:
         assert head(s3, place, attempt) == Head(OBJECT_ID, 0)
-    assert storage.headers[0]["Host"] == f"project.s3.example:{storage.port}"
+    assert storage.headers[0]["Host"] == f"{bucket}.s3.example:{storage.port}"
+    assert storage.paths == ["/a%20b/r.json"]
+
+
+@pytest.mark.parametrize("bucket", [*BUCKETS, "Under_Score", "my_bucket.x"])
+def test_a_path_style_bucket_stands_in_the_path(
+    bucket: str, storage: Storage, attempt: Attempt
+) -> None:
+    place = place_of(f"http://127.0.0.1:{storage.port}/{bucket}/a%20b/r.json")
+    with s3_client(place, "a", "s", Addresses(insecure=True)) as s3:
+        assert head(s3, place, attempt) == Head(OBJECT_ID, 0)
+    assert storage.paths == [f"/{bucket}/a%20b/r.json"]
+
+
+def test_a_host_with_an_underscore_is_spoken_to(
+    storage: Storage, lookups: Lookups, attempt: Attempt
+) -> None:
+    lookups["data_proxy"] = [["127.0.0.1"]]
+    place = place_of(f"http://data_proxy:{storage.port}/project/r.json")
+    with s3_client(place, "a", "s", Addresses(insecure=True)) as s3:
+        assert head(s3, place, attempt) == Head(OBJECT_ID, 0)
+
+
+def test_a_region_that_is_none_is_refused_at_once() -> None:
+    place = place_of("https://p.s3.example/r.json?X-Amz-Credential=K%2F2026%2FNo_Region%2Fs3%2Fx")
+    with pytest.raises(JobFailed, match="region") as failure, s3_client(place, "a", "s", ANYWHERE):
+        raise AssertionError
+    assert (failure.value.code, failure.value.again) == (Code.DOWNLOAD_FAILED, False)
 
 
 def test_an_endpoint_with_anothers_certificate_is_not_spoken_to(
     tls: ssl.SSLContext, lookups: Lookups, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_module, "_PAUSES", ())
+    monkeypatch.setattr(s3_module, "PAUSES", ())
     lookups["stranger.example"] = lookups["source.example"] = [["127.0.0.1"]]
     with storing(tls) as storage:
         for name, is_genuine in (("source", True), ("stranger", False)):
@@ -158,7 +192,7 @@ def test_a_new_object_is_waited_for(
 ) -> None:
     storage.faults["HEAD"] += [not_known] * 3
     began = time.monotonic()
-    wait_until_known(s3, place, OBJECT_ID, attempt)
+    wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     assert storage.asked("HEAD") == 4
     assert time.monotonic() - began >= 0.05 + 0.1 + 0.2
 
@@ -169,7 +203,7 @@ def test_an_object_that_never_comes_is_a_reason_for_another_attempt(
     monkeypatch.setattr(s3_module, "_KNOWN_PATIENCE", 0.2)
     storage.content = None
     with pytest.raises(JobFailed) as failure:
-        wait_until_known(s3, place, OBJECT_ID, attempt)
+        wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     assert (failure.value.code, failure.value.again) == (Code.UPLOAD_FAILED, True)
 
 
@@ -179,7 +213,7 @@ def test_something_else_at_the_place_is_never_overwritten(
 ) -> None:
     storage.object_id, storage.content = object_id, content
     with pytest.raises(JobFailed) as failure:
-        wait_until_known(s3, place, OBJECT_ID, attempt)
+        wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     assert failure.value.code is Code.UPLOAD_FAILED
 
 
@@ -191,7 +225,7 @@ def test_waiting_ends_with_the_attempt(
     cutter = threading.Timer(0.1, attempt.cut, [Stopping("shutdown")])
     cutter.start()
     with pytest.raises(Stopping):
-        wait_until_known(s3, place, OBJECT_ID, attempt)
+        wait_until_known(s3, place, Head(OBJECT_ID, 0), attempt)
     cutter.join()
 
 

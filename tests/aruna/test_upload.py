@@ -8,18 +8,29 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
+from pipeline.aruna import read_back
 from pipeline.aruna import s3 as s3_module
 from pipeline.aruna import s3_client as s3_client_module
 from pipeline.aruna import upload as upload_module
 from pipeline.aruna.s3 import S3, Place, place_of, s3_client
 from pipeline.aruna.upload import upload
 from pipeline.attempt import Attempt
-from pipeline.errors import Code, JobFailed, LeaseLost, Stopping
+from pipeline.errors import OUTAGE, Code, Interrupted, JobFailed, LeaseLost, Stopping
 from pipeline.net.addresses import Addresses
-from tests.aruna.storage import OBJECT_ID, Request, Storage, cutting, hanging, refusing, storing
+from tests.aruna.storage import (
+    OBJECT_ID,
+    Fault,
+    Request,
+    Storage,
+    cutting,
+    hanging,
+    refusing,
+    storing,
+)
 from tests.network import Lookups
 
 PART = 100_000
@@ -30,7 +41,9 @@ Fence = Callable[[], None]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_module, "_PAUSES", (0.01,) * 5)
+    for module in (s3_module, upload_module):
+        monkeypatch.setattr(module, "PAUSES", (0.01,) * 5)
+    monkeypatch.setattr(read_back, "LOOK_PAUSES", (0.01,) * 3)
 
 
 @pytest.fixture
@@ -264,33 +277,150 @@ def test_a_completion_may_take_its_time(
     assert storage.content == RESULT
 
 
-def worked_then(fault: Callable[[Request], bool]) -> Callable[[Request], bool]:
-    """The completion works, but its answer does not say so."""
+def worked_then(fault: Fault, breaks_off_after: int | None = None) -> Fault:
+    """The write has its effect, perhaps in part, but its answer does not say so."""
 
     def both(request: Request) -> bool:
         storage = request.storage
-        storage.content = b"".join(part for _, part in sorted(storage.parts.items()))
+        parts = [part for _, part in sorted(storage.parts.items())]
+        storage.content = b"".join(parts) or request.body
         storage.parts.clear()
+        storage.breaks_off_after = breaks_off_after
         return fault(request)
 
     return both
 
 
-@pytest.mark.parametrize(
-    "fault", [cutting, refusing(200, "InternalError"), refusing(500, "InternalError")]
-)
-def test_a_completion_that_worked_unheard_is_found_by_head(
-    fault: Callable[[Request], bool], storage: Storage, s3: S3, place: Place, attempt: Attempt
+UNHEARD = [cutting, refusing(200, "InternalError"), refusing(500, "InternalError")]
+
+
+@pytest.mark.parametrize("fault", UNHEARD)
+def test_a_completion_that_worked_unheard_is_read_back(
+    fault: Fault, storage: Storage, s3: S3, place: Place, attempt: Attempt
 ) -> None:
     storage.faults["COMPLETE"].append(worked_then(fault))
     put_up(blocks(RESULT), s3, place, attempt)
-    assert storage.log[-3:] == ["COMPLETE", "COMPLETE", "HEAD"]
+    assert storage.log[-4:] == ["COMPLETE", "HEAD", "GET", "HEAD"]
+
+
+@pytest.mark.parametrize("fault", UNHEARD)
+def test_a_completion_that_broke_off_is_no_success_and_is_repaired_by_the_next_attempt(
+    fault: Fault, storage: Storage, s3: S3, place: Place, attempt: Attempt
+) -> None:
+    storage.faults["COMPLETE"].append(worked_then(fault, breaks_off_after=PART))
+    failure = failure_of(blocks(RESULT), s3, place, attempt)
+    assert (failure.code, failure.again, failure.patience) == (Code.UPLOAD_FAILED, True, 0.0)
+    assert storage.asked("COMPLETE") == 1
+    assert storage.asked("ABORT") == 0
+
+
+def test_a_completion_that_goes_on_unheard_is_waited_for(
+    storage: Storage, s3: S3, place: Place, attempt: Attempt
+) -> None:
+    def finishing(request: Request) -> bool:
+        request.storage.breaks_off_after = None
+        return True
+
+    storage.faults["COMPLETE"].append(worked_then(cutting, breaks_off_after=PART))
+    storage.faults["GET"] += [lambda _: True, lambda _: True, finishing]
+    put_up(blocks(RESULT), s3, place, attempt)
+    assert (storage.asked("COMPLETE"), storage.asked("GET")) == (1, 3)
+
+
+def test_a_put_that_worked_unheard_is_not_sent_again(
+    storage: Storage, s3: S3, place: Place, attempt: Attempt
+) -> None:
+    storage.faults["PUT"].append(worked_then(cutting))
+    put_up(blocks(RESULT[:PART]), s3, place, attempt)
+    assert storage.log == ["PUT", "HEAD", "GET", "HEAD"]
+
+
+@pytest.mark.parametrize("breaks_off_after", [0, PART // 2])
+def test_a_put_whose_content_is_broken_is_sent_again(
+    breaks_off_after: int, storage: Storage, s3: S3, place: Place, attempt: Attempt
+) -> None:
+    storage.faults["PUT"].append(worked_then(cutting, breaks_off_after))
+    put_up(blocks(RESULT[:PART]), s3, place, attempt)
+    assert storage.log == ["PUT", "HEAD", "GET", "PUT", "HEAD"]
+    assert (storage.content, storage.breaks_off_after) == (RESULT[:PART], None)
+
+
+@pytest.mark.parametrize("length", [PART, len(RESULT)])
+def test_a_write_whose_effect_cannot_be_read_back_is_no_success(
+    length: int, storage: Storage, s3: S3, place: Place, attempt: Attempt
+) -> None:
+    operation = "PUT" if length == PART else "COMPLETE"
+    storage.faults[operation].append(worked_then(cutting))
+    storage.faults["GET"] += [refusing(503, "SlowDown")] * 9
+    failure = failure_of(blocks(RESULT[:length]), s3, place, attempt)
+    assert (failure.code, failure.patience) == (Code.UPLOAD_FAILED, OUTAGE)
+
+
+@contextmanager
+def completing_slowly(storage: Storage) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """The completion has begun; it goes on, with spaces in between, until it is let go."""
+    begun, let_go = threading.Event(), threading.Event()
+
+    def slow(_: Request) -> bool:
+        begun.set()
+        let_go.wait(10)
+        return not storage.ending.is_set()
+
+    storage.faults["COMPLETE"].append(slow)
+    try:
+        yield begun, let_go
+    finally:
+        let_go.set()
+
+
+@pytest.mark.parametrize("reason", [Stopping("shutdown"), LeaseLost("paused")])
+def test_a_completion_is_over_before_the_attempt_ends(
+    reason: Interrupted, storage: Storage, s3: S3, place: Place, attempt: Attempt
+) -> None:
+    with completing_slowly(storage) as (begun, let_go), ThreadPoolExecutor(1) as thread:
+        uploaded = thread.submit(put_up, blocks(RESULT), s3, place, attempt)
+        assert begun.wait(10)
+        attempt.cut(reason)
+        let_go.set()
+        assert uploaded.result(10) == len(RESULT)
+    assert storage.content == RESULT
+    assert storage.log[-1] == "HEAD"
+    with pytest.raises(type(reason)):
+        attempt.check()
+
+
+def test_a_completion_has_more_time_than_the_attempt(
+    storage: Storage, s3: S3, place: Place
+) -> None:
+    now = [0.0]
+    attempt = Attempt(10, clock=lambda: now[0])
+    with completing_slowly(storage) as (begun, let_go), ThreadPoolExecutor(1) as thread:
+        uploaded = thread.submit(put_up, blocks(RESULT), s3, place, attempt)
+        assert begun.wait(10)
+        now[0] = 300.0
+        attempt.cut_if_due()
+        let_go.set()
+        assert uploaded.result(10) == len(RESULT)
+
+
+def test_a_completion_without_end_is_given_up(storage: Storage, s3: S3, place: Place) -> None:
+    now = [0.0]
+    attempt = Attempt(10, clock=lambda: now[0])
+    with completing_slowly(storage) as (begun, _), ThreadPoolExecutor(1) as thread:
+        uploaded = thread.submit(put_up, blocks(RESULT), s3, place, attempt)
+        assert begun.wait(10)
+        now[0] = upload_module.COMPLETE_SECONDS + 11
+        attempt.cut_if_due()
+        with pytest.raises(JobFailed) as failure:
+            uploaded.result(10)
+    assert (failure.value.code, failure.value.again) == (Code.TIMEOUT, True)
 
 
 def test_a_completion_that_did_not_work_is_not_taken_for_one(
     storage: Storage, s3: S3, place: Place, attempt: Attempt
 ) -> None:
-    storage.faults["COMPLETE"] += [refusing(200, "InternalError"), refusing(400, "InvalidPart")]
+    storage.faults["COMPLETE"] += [refusing(200, "InternalError")]
+    storage.faults["COMPLETE"] += [refusing(400, "InvalidPart")] * 9
     failure = failure_of(blocks(RESULT), s3, place, attempt)
     assert (failure.code, failure.again) == (Code.UPLOAD_FAILED, True)
 
@@ -342,12 +472,12 @@ def test_a_lost_lease_ends_the_upload_before_the_next_write(
     assert storage.content == b""
 
 
-@pytest.mark.parametrize("operation", ["PUT", "CREATE", "PART", "COMPLETE", "HEAD"])
+@pytest.mark.parametrize("operation", ["PUT", "CREATE", "PART", "HEAD"])
 def test_an_upload_that_blocks_ends_when_the_attempt_is_cut(
     operation: str, storage: Storage, s3: S3, place: Place, attempt: Attempt
 ) -> None:
     storage.faults[operation] += [hanging] * 9
-    result = RESULT[:PART] if operation == "PUT" else RESULT
+    result = RESULT[:PART] if operation in ("PUT", "HEAD") else RESULT
     cutter = threading.Timer(0.2, attempt.cut, [Stopping("shutdown")])
     cutter.start()
     began = time.monotonic()

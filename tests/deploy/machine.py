@@ -48,7 +48,7 @@ class Machine:
         )
 
     def install(self) -> None:
-        """Do what README's section «Install» says, line by line, up to the start."""
+        """Do what README's section "Install" says, line by line, up to the start."""
         section = (ROOT / "README.md").read_text().partition("\n## Install\n")[2]
         block = re.search(r"```console\n(.*?)```", section, re.S)
         assert block

@@ -106,6 +106,20 @@ def _serving(status: int) -> Iterator[int]:
         thread.join()
 
 
+def test_compose_takes_the_file(tool: Tool, tmp_path: Path) -> None:
+    assert _compose(tool, ROOT / "compose.yaml").returncode == 0
+    misspelt = tmp_path / "compose.yaml"
+    misspelt.write_text((ROOT / "compose.yaml").read_text().replace("read_only:", "readonly:"))
+    assert "readonly" in _compose(tool, misspelt).stderr
+
+
+def _compose(tool: Tool, file: Path) -> subprocess.CompletedProcess[str]:
+    plugin = subprocess.run(["sh", "-c", "docker compose version"], capture_output=True)
+    program = ["docker", "compose"] if plugin.returncode == 0 else [tool("docker-compose")]
+    command = [*program, "--file", str(file), "config"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 def test_compose_starts_the_service_with_settings_that_it_takes() -> None:
     service = COMPOSE["services"]["service"]
     settings = Settings.from_environment(service["environment"])

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
+import pytest
 import yaml
 
 from pipeline.settings import Settings
@@ -23,6 +25,15 @@ def test_the_manifest_holds_a_deployment_and_what_leads_to_it() -> None:
     assert DOCUMENTS[0]["spec"]["template"]["metadata"]["labels"] == selected
     assert DOCUMENTS[1]["spec"]["selector"] == selected
     assert DOCUMENTS[2]["spec"]["selector"]["matchLabels"] == selected
+
+
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+def test_kubernetes_takes_the_manifest(version: str) -> None:
+    for document in DOCUMENTS:
+        kubernetes_validate.validate(document, version, strict=True)
+    misspelt = {**DOCUMENTS[0], "spec": {**DOCUMENTS[0]["spec"], "replica": 2}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
+        kubernetes_validate.validate(misspelt, version, strict=True)
 
 
 def test_the_service_takes_the_settings_of_the_manifest(tmp_path: Path) -> None:

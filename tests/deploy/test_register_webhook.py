@@ -111,7 +111,7 @@ def test_create_again_reports_the_hook_and_doubles_nothing(operator: Operator) -
     first, again = (operator.register("create", "--project", operator.project) for _ in range(2))
     assert (first.returncode, again.returncode) == (0, 0)
     assert first.stdout == again.stdout
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     assert [hook["projectIds"] for hook in operator.hooks()] == [[operator.project]]
 
 
@@ -133,7 +133,8 @@ def test_create_gives_a_hook_the_projects_it_lacks_each_once(operator: Operator)
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
-        (["--method", "PUT"], "it calls with POST"),
+        (["--method", "PUT"], "trigger, but it calls with POST. Delete it first."),
+        (["--method", "PUT", "--label", "X"], "but it calls with POST, its filter is ^ABCD$=^.*$."),
         (["--label", "OTHER"], "its filter is ^ABCD$=^.*$"),
         (["--webhook-token-file", "other"], "it was given another WEBHOOK_TOKEN"),
     ],
@@ -156,7 +157,7 @@ def test_a_hook_that_expired_is_no_hook_to_rely_on(operator: Operator) -> None:
     )  # fmt: skip
     said = operator.register("create")
     assert (said.returncode, said.stdout) == (4, "")
-    assert "but; it expired" in said.stderr
+    assert "has this name, URL and trigger, but it has expired. Delete it first." in said.stderr
     assert "EXPIRED" in operator.register("list").stdout
 
 
@@ -189,7 +190,15 @@ def test_a_rotated_token_is_known_by_either_of_the_two(operator: Operator) -> No
         (["--expires", "2097-02-30"], {}, "there is no day 2097-02-30"),
         (["--expires", "2097-13-01"], {}, "there is no day 2097-13-01"),
         (["--expires", "2097-01-01T25:00"], {}, "is not a time"),
-        (["--trigger", "deleted"], {}, "must be finished, label or both"),
+        (["--expires", "9999y"], {}, "--expires 9999y is later than the year 9999"),
+        (["--expires", "9999-12-31T23:59:59-01:00"], {}, "is later than the year 9999"),
+        (["--object-name", "("], {}, 'is not a regular expression: "("'),
+        (["--object-name", "*"], {}, "is not a regular expression"),
+        (["--object-name", "a\nb"], {}, "must be one line"),
+        (["--object-name", "(?!a)b"], {}, "have no look-around and no back-references"),
+        (["--object-name", r"(a)\1"], {}, "have no look-around and no back-references"),
+        (["--object-name", ""], {"HOOK_LABEL": ""}, "a hook without a filter never fires"),
+        (["--trigger", "deleted"], {}, "must be finished, label, static-label or both"),
         (["--method", "GET"], {}, "must be POST or PUT"),
         (["--name", ""], {}, "--name must be one line"),
         (["--name", "a\nb"], {}, "--name must be one line"),
@@ -200,7 +209,7 @@ def test_a_rotated_token_is_known_by_either_of_the_two(operator: Operator) -> No
         (["--env-file", "absent"], {}, "cannot read absent"),
         (["--nonsense", "x"], {}, "unknown option --nonsense"),
         (["--name"], {}, "--name needs a value"),
-        (["operand"], {}, "create takes no «operand»"),
+        (["operand"], {}, 'create takes no "operand"'),
     ],
 )
 def test_what_aruna_would_accept_though_it_is_wrong_is_refused_unsent(
@@ -255,9 +264,7 @@ def test_another_hook_on_the_same_trigger_is_warned_of(operator: Operator) -> No
     )
     said = operator.register("create")
     assert said.returncode == 0
-    assert f"hook {rival} («abcd2bioschema», https://rival.example.org) listens to the same" in (
-        said.stderr
-    )
+    assert f'hook {rival} ("abcd2bioschema", https://rival.example.org) listens' in said.stderr
     assert "same trigger" not in operator.register("create", "--trigger", "label").stderr
 
 
@@ -266,6 +273,39 @@ def test_several_labels_are_warned_of_because_any_one_is_enough(operator: Operat
     assert "any one of them is enough" in said.stderr
     filters = [entry["keyValue"] for entry in operator.hooks()[0]["trigger"]["filters"]]
     assert [(f["key"], f["value"]) for f in filters] == [("^ABCD$", "^.*$"), ("^SDD$", "^1$")]
+
+
+@pytest.mark.parametrize(
+    "name", [r"\.xml$", r"(?i)^herbarium.*\.XML$", r"^(?:a|b)/(?P<n>\d{4})\.xml$", "^[^/]+$"]
+)
+def test_a_hook_can_ask_for_files_by_their_name(operator: Operator, name: str) -> None:
+    said = operator.register("create", "--object-name", name)
+    assert said.returncode == 0, said.stderr
+    assert "--object-name fires for files without a label too" in said.stderr
+    assert operator.hooks()[0]["trigger"]["filters"] == [{"name": name}]
+    assert f"OBJECT_FINISHED, name {name}\n" in operator.register("list").stdout
+    assert "exists already" in operator.register("create", HOOK_OBJECT_NAME=name).stderr
+
+
+def test_a_name_beside_a_label_is_one_more_way_to_fire(operator: Operator) -> None:
+    said = operator.register("create", "--label", "ABCD", "--object-name", r"\.xml$")
+    assert "asks for any one of them, not for all" in said.stderr
+    label = {"key": "^ABCD$", "value": "^.*$", "variant": "KEY_VALUE_VARIANT_LABEL"}
+    filters = operator.hooks()[0]["trigger"]["filters"]
+    assert filters == [{"keyValue": label}, {"name": r"\.xml$"}]
+
+
+def test_a_static_label_can_be_the_trigger(operator: Operator) -> None:
+    said = operator.register("create", "--trigger", "static-label")
+    assert said.returncode == 0, said.stderr
+    [hook] = operator.hooks()
+    label = {"key": "^ABCD$", "value": "^.*$", "variant": "KEY_VALUE_VARIANT_STATIC_LABEL"}
+    assert hook["trigger"] == {
+        "triggerType": "TRIGGER_TYPE_STATIC_LABEL_ADDED",
+        "filters": [{"keyValue": label}],
+    }
+    assert "STATIC_LABEL_ADDED, static ^ABCD$=^.*$" in operator.register("list").stdout
+    assert "exists already" in operator.register("create", "--trigger", "static-label").stderr
 
 
 def test_the_day_a_hook_expires_is_said(operator: Operator) -> None:
@@ -302,7 +342,7 @@ def test_add_project_warns_of_a_rival_there(operator: Operator) -> None:
 def test_add_project_leaves_other_peoples_hooks_alone(operator: Operator) -> None:
     said = operator.register("add-project", "01ARZ3NDEKTSV4RRFFQ69G5FAV", operator.project)
     assert said.returncode == 1
-    assert "is none of yours" in said.stderr
+    assert "is not one of yours" in said.stderr
 
 
 def test_delete_deletes_and_says_what_aruna_says(operator: Operator) -> None:
@@ -447,6 +487,26 @@ def test_secrets_come_from_files_too(operator: Operator) -> None:
     assert token == WEBHOOK_TOKEN
 
 
+@pytest.mark.parametrize("higher", ["option", "environment"])
+def test_a_secrets_file_beats_the_secret_in_the_env_file(operator: Operator, higher: str) -> None:
+    (operator.directory / ".env").write_text(
+        "ARUNA_TOKEN=stale\nWEBHOOK_TOKEN=stale-one-of-another\n"
+    )
+    (operator.directory / "webhook").write_text(f"{WEBHOOK_TOKEN}\n")
+    (operator.directory / "aruna").write_text(f"{operator.user.token_text}\n")
+    files: dict[str, str | None] = {"ARUNA_TOKEN_FILE": "aruna", "WEBHOOK_TOKEN_FILE": "webhook"}
+    options = ["--aruna-token-file", "aruna", "--webhook-token-file", "webhook"]
+    said = operator.register(
+        *("create", *(options if higher == "option" else [])),
+        ARUNA_TOKEN=None,
+        WEBHOOK_TOKEN=None,
+        **(files if higher == "environment" else {}),
+    )
+    assert said.returncode == 0, said.stderr
+    token = operator.hooks()[0]["hook"]["externalHook"]["credentials"]["token"]
+    assert token == WEBHOOK_TOKEN
+
+
 def test_a_missing_curl_is_not_taken_for_an_aruna_that_is_down(operator: Operator) -> None:
     bash = shutil.which("bash") or ""
     (operator.directory / "bash").symlink_to(bash)
@@ -462,7 +522,17 @@ def test_help_tells_each_exit_status(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["register_webhook.sh", "deploy/abcd2bioschema", "tests/deploy/boot.sh"]
+    "script",
+    [
+        "register_webhook.sh",
+        "deploy/abcd2bioschema",
+        "requirements/install",
+        "requirements/resolve",
+        "tests/deploy/base.sh",
+        "tests/deploy/boot.sh",
+        "tests/deploy/container.sh",
+        ".ci/run",
+    ],
 )
 def test_shellcheck_finds_nothing(tool: Tool, script: str) -> None:
     said = subprocess.run(

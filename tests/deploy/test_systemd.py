@@ -120,6 +120,30 @@ def test_operators_commands_share_settings_and_journal_with_the_service(started:
     assert re.search(r"^ok +journal +sqlite:////var/lib/abcd2bioschema/", check.stdout, re.M)
 
 
+PYTHON = "/opt/abcd2bioschema/.venv/bin/python"
+PGPASS = "db.example.org:5432:abcd2bioschema:abcd2bioschema:word"
+
+
+@pytest.fixture(scope="module")
+def secrets_of_an_operator(started: Machine) -> None:
+    """The secrets that README names beside the service's own, and the drop-in for one of them."""
+    started.run("tee", "/etc/abcd2bioschema/aruna-token", text="token-of-an-operator")
+    started.run("tee", "/etc/abcd2bioschema/pgpass", text=PGPASS)
+    directory = f"/etc/systemd/system/{RECONCILE.name}.d"
+    started.run("mkdir", "-p", directory)
+    started.run("cp", "/opt/project/deploy/pgpass.conf", directory)
+    started.run("cp", f"/opt/project/deploy/{RECONCILE.name}", "/etc/systemd/system")
+
+
+def hardened(machine: Machine, code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code as the reconcile unit runs its command: hardened as the service is."""
+    override = f'[Service]\nExecStart=\nExecStart={PYTHON} -c "{code}"\n'
+    machine.run("tee", f"/etc/systemd/system/{RECONCILE.name}.d/code.conf", text=override)
+    machine.run("systemctl", "daemon-reload")
+    return machine.run("systemctl", "start", RECONCILE.name)
+
+
+@pytest.mark.usefixtures("secrets_of_an_operator")
 def test_the_hardened_service_can_nice_and_limit_the_embedded_transformer(
     started: Machine,
 ) -> None:
@@ -128,16 +152,36 @@ def test_the_hardened_service_can_nice_and_limit_the_embedded_transformer(
         "embedded.limit(child.pid, 60); "
         "import os; assert os.getpriority(os.PRIO_PROCESS, child.pid) > 0; child.kill()"
     )
-    python = "/opt/abcd2bioschema/.venv/bin/python"
-    override = f'[Service]\nExecStart=\nExecStart={python} -c "{code}"\n'
-    directory = "/etc/systemd/system/abcd2bioschema-reconcile.service.d"
-    started.run("mkdir", "-p", directory)
-    started.run("cp", f"/opt/project/deploy/{RECONCILE.name}", "/etc/systemd/system")
-    started.run("tee", f"{directory}/transformer.conf", text=override)
-    started.run("tee", "/etc/abcd2bioschema/aruna-token", text="token-of-an-operator")
-    started.run("systemctl", "daemon-reload")
-    said = started.run("systemctl", "start", RECONCILE.name)
+    said = hardened(started, code)
     assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.usefixtures("secrets_of_an_operator")
+def test_the_hardened_service_knows_that_its_predecessor_is_dead(started: Machine) -> None:
+    code = (
+        "import os, pathlib; from pipeline.journal.process import is_gone, own_name; "
+        "holder = pathlib.Path(os.environ['STATE_DIRECTORY'], 'holder'); "
+        "assert not is_gone(own_name()); "
+        "assert not holder.exists() or is_gone(holder.read_text()); "
+        "holder.write_text(own_name())"
+    )
+    for _ in range(2):
+        said = hardened(started, code)
+        assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.usefixtures("secrets_of_an_operator")
+def test_the_password_for_postgresql_reaches_the_unit_and_the_command(started: Machine) -> None:
+    read = "import os, pathlib; said = pathlib.Path(os.environ['PGPASSFILE']).read_text(); "
+    said = hardened(started, f"{read} assert said == '{PGPASS}'")
+    assert said.returncode == 0, said.stderr
+
+    started.run("mkdir", "/opt/spy")
+    started.run("tee", "/opt/spy/sitecustomize.py", text=f"{read} print(said)")
+    started.run("tee", "-a", "/etc/abcd2bioschema/environment", text="PYTHONPATH=/opt/spy\n")
+    said = started.run("/opt/abcd2bioschema/deploy/abcd2bioschema", "jobs")
+    started.run("rm", "/opt/spy/sitecustomize.py")
+    assert said.stdout.splitlines()[:1] == [PGPASS], said.stderr
 
 
 def test_a_stop_is_clean_and_the_next_start_finds_the_journal(started: Machine) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline.journal import Journal, JournalUnavailable, State
 from pipeline.journal import writer as writer_module
+from tests.durability.kept import eventually
 from tests.journal.deliveries import delivery
 
 
@@ -88,12 +89,11 @@ def test_what_comes_while_another_process_has_its_turn_joins_the_batch(sqlite_ur
         journal.probe()
         commits: list[Connection] = []
         event.listen(journal._storage._database.writing, "commit", commits.append)
-        while journal._storage._writer._until_checkpoint() is not None:
-            pass  # the first checkpoint would wait for its turn, and no delivery be taken
+        # The first checkpoint would wait for its turn, and no delivery be taken.
+        eventually(lambda: journal._storage._writer._until_checkpoint() is None)
         with other._storage._database.turn():
             futures = [threads.submit(journal.enqueue, delivery(number)) for number in range(8)]
-            while not _all_waiting(journal, 7):
-                pass
+            eventually(lambda: _all_waiting(journal, 7))
         assert len({future.result().job_id for future in futures}) == 8
     assert len(commits) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,26 +36,32 @@ class _Keys(info_service_pb2_grpc.StorageStatusServiceServicer):  # type: ignore
 
 
 @contextmanager
-def serving(add: Callable[[Any, grpc.Server], None], servicer: object) -> Iterator[str]:
+def serving(
+    add: Callable[[Any, grpc.Server], None], servicer: object, *, host: str = "127.0.0.1"
+) -> Iterator[str]:
     """The address of a gRPC server to which ``add`` has added the servicer."""
     server = grpc.server(ThreadPoolExecutor(2))
     add(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"{host}:0")
     server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop(0).wait()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop(0).wait()
 
 
 @contextmanager
-def aruna() -> Iterator[str]:
+def aruna(host: str = "127.0.0.1") -> Iterator[str]:
     """The address of an Aruna that has a public key."""
     add = info_service_pb2_grpc.add_StorageStatusServiceServicer_to_server
-    with serving(add, _Keys()) as address:
+    with serving(add, _Keys(), host=host) as address:
         yield address
 
 
 @contextmanager
-def answering(answers: Mapping[str, str], *, ahead: float = 0) -> Iterator[str]:
+def answering(
+    answers: Mapping[str, str], *, ahead: float = 0, host: str = "127.0.0.1"
+) -> Iterator[str]:
     """The base URL of a server with these answers by path; its clock is ``ahead`` (seconds)."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,10 +76,15 @@ def answering(answers: Mapping[str, str], *, ahead: float = 0) -> Iterator[str]:
         def log_message(self, *_arguments: object) -> None:
             """The test's own server says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    server = Server((host.strip("[]"), 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -6,9 +6,11 @@ import json
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,21 @@ import pytest
 
 from pipeline.__main__ import COMMANDS, main
 from pipeline.errors import Code
-from pipeline.journal import Journal, State
+from pipeline.journal import Journal, Outcome, State
+from pipeline.operators.status import status_page
 
-from .deliveries import DAY, LEAK, NOON, Clock, busy_day, delivery, failed
+from .deliveries import (
+    DAY,
+    DOWNLOAD,
+    LEAK,
+    NOON,
+    Clock,
+    busy_day,
+    claimed,
+    delivery,
+    failed,
+    waiting,
+)
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -84,10 +98,26 @@ def test_show_says_why_and_what_to_do(ids: dict[str, str], capsys: Output) -> No
     assert main(["show", ids["gfbio"][:12]]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"job {ids['gfbio']} state failed why gfbio_unavailable: GFBio can't be reached" in said
-    assert "what to do Check GFBio with «python -m pipeline check»" in said
+    assert "what to do Check GFBio with: python -m pipeline check. Then retry the job." in said
     assert "arrived 2026-11-24 12:35:00 UTC, 25 min ago" in said
     assert "token 6 d, 2026-11-30 13:00:00 UTC" in said
-    assert "STEP NO. BEGAN TOOK CODE MESSAGE work 1 25 min ago" in said
+    assert "STEP NO. STARTED TOOK CODE MESSAGE work 1 25 min ago" in said
+
+
+def test_show_counts_the_attempts_of_each_step(journal: Journal, capsys: Output) -> None:
+    claimed(journal, delivery()).retry(seconds=0, error=Outcome(Code.TIMEOUT, "slow"))
+    (held,) = journal.claim("a worker", 1, 60)
+    held.worked(Outcome(None))
+    held.retry(seconds=60, error=Outcome(Code.CALLBACK_FAILED, "away"))
+
+    assert main(["show", held.job.id]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "state queued, attempt 2 of the callback is due in 60 s" in said
+    assert "attempts 2 of the work, 1 of the callback" in said
+    assert "work 2 just now 0 s ok" in said
+    record = told(capsys, "show", held.job.id)
+    assert (record["attempts"], record["callback_attempts"]) == (2, 1)
+    assert len(record["attempts_made"]) == 3
 
 
 def test_show_gives_attempts_and_times_to_scripts(ids: dict[str, str], capsys: Output) -> None:
@@ -98,6 +128,21 @@ def test_show_gives_attempts_and_times_to_scripts(ids: dict[str, str], capsys: O
     assert [(one["code"], one["next_at"]) for one in job["attempts_made"]] == [
         ("upload_failed", "2026-11-24T13:00:18.000Z")
     ]
+
+
+@pytest.mark.parametrize("expires", ["9e999", "-9e999", "1e15"])
+def test_a_token_whose_end_is_no_date_hides_no_job(
+    expires: str, ids: dict[str, str], tmp_path: Path, journal: Journal, capsys: Output
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as database:
+        where = f"WHERE id = '{ids['gfbio']}'"
+        database.execute(f"UPDATE jobs SET token_expires = {expires} {where}")  # noqa: S608
+        database.commit()
+    assert len(told(capsys, "jobs")) == len(journal.jobs())
+    assert told(capsys, "show", ids["gfbio"])["id"] == ids["gfbio"]
+    assert main(["jobs"]) == 0
+    assert main(["show", ids["gfbio"]]) == 0
+    assert ids["gfbio"] in status_page(journal, now=NOON)
 
 
 def test_only_what_has_credentials_and_a_living_token_can_be_retried(
@@ -146,6 +191,17 @@ def test_no_command_shows_a_secret(ids: dict[str, str], capsys: Output) -> None:
     assert LEAK not in (said.out + said.err).lower()
 
 
+def test_a_presigned_query_in_a_message_is_shown_nowhere(journal: Journal, capsys: Output) -> None:
+    message = f"GFBio refused: File not found: {DOWNLOAD}"
+    job_id = failed(journal, delivery(), Code.TRANSFORMATION_FAILED, message)
+    waiting(journal, delivery("b.xml"), Code.TIMEOUT, message, seconds=60)
+    for argv in (["show", job_id], ["show", job_id, "--json"], ["jobs"], ["jobs", "--json"]):
+        assert main(argv) == 0
+    said = capsys.readouterr().out + status_page(journal, now=NOON)
+    assert "GFBio refused: File not found" in said
+    assert LEAK not in said.lower()
+
+
 @pytest.mark.parametrize(
     ("argv", "environment", "status", "line"),
     [
@@ -187,7 +243,7 @@ def test_help_says_what_the_exit_status_means(name: str, capsys: Output) -> None
         main([*filter(None, [name]), "--help"])
     assert ended.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "exit status: 0 well, 1 failed, 2 wrong arguments or settings" in said
+    assert "Exit status: 0 success, 1 failed, 2 wrong arguments or settings" in said
 
 
 def on_a_terminal(*argv: str, columns: int, state: Path) -> list[str]:

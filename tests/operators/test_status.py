@@ -45,9 +45,9 @@ def words(html: str) -> str:
     return " ".join(Page(html.partition("</style>")[2]).text.split())
 
 
-def test_an_idle_service_is_well(journal: Journal) -> None:
+def test_an_idle_service_has_no_problems(journal: Journal) -> None:
     said = words(status_page(journal, now=NOON))
-    assert "All is well" in said
+    assert "No problems" in said
     assert "No job is running." in said
 
 
@@ -56,16 +56,16 @@ def test_a_busy_day_shows_what_runs_waits_and_failed_and_what_to_do(
 ) -> None:
     ids = busy_day(journal, clock)
     said = words(status_page(journal, now=NOON))
-    assert "Worth a look 3 jobs failed in the last 24 hours" in said
+    assert "Needs attention 3 jobs failed in the last 24 hours" in said
     assert f"HoffmannPlantsV3.xml {ids['running']} upload 66 %: 61.3 MB of 92.4 MB" in said
     assert f"Lichenes.xml {ids['waiting']} in 18 s the data proxy answered 503 to a part" in said
     assert (
         f"sub/dir/Bryophyta.xml {ids['gfbio']} gfbio_unavailable GFBio can't be reached, or broke "
-        "off its answer Check GFBio with «python -m pipeline check»; once it is back, retry the "
+        "off its answer Check GFBio with: python -m pipeline check. Then retry the "
         "job. 25 min ago 6 d" in said
     )
-    assert "it must be registered anew Register the hook anew (register_webhook.sh)" in said
-    assert "Done in 24 hours 5 half of them within 5.5 s" in said
+    assert "it must be registered anew Register the hook again (register_webhook.sh)" in said
+    assert "Succeeded in 24 hours 5 median 5.5 s" in said
     assert "Bytes in 24 hours 17.6 MB read, 13.0 MB written" in said
 
 
@@ -75,15 +75,15 @@ def test_yesterdays_failures_are_listed_but_no_reason_to_worry(
     clock.now = NOON - 2 * DAY
     failed(journal, delivery(), Code.TIMEOUT, "the work took longer than 300 seconds")
     said = words(status_page(journal, now=NOON))
-    assert "All is well" in said
+    assert "No problems" in said
     assert "timeout" in said
 
 
-def test_a_queue_that_does_not_move_is_worth_a_look(journal: Journal, clock: Clock) -> None:
+def test_a_queue_that_does_not_move_needs_attention(journal: Journal, clock: Clock) -> None:
     clock.now = NOON - 900
     waiting(journal, delivery(), Code.GFBIO_UNAVAILABLE, "GFBio answered 503", seconds=960)
     clock.now = NOON
-    assert "A job has been waiting for 15 min" in words(status_page(journal, now=NOON))
+    assert "The oldest queued job has waited for 15 min" in words(status_page(journal, now=NOON))
 
 
 def test_a_journal_that_is_down_is_said_and_not_a_crash() -> None:
@@ -91,7 +91,7 @@ def test_a_journal_that_is_down_is_said_and_not_a_crash() -> None:
     down.open()
     with closing(down):
         said = words(status_page(down, now=NOON))
-    assert "The journal can’t be read" in said
+    assert "The journal can't be read" in said
     assert "python -m pipeline check" in said
 
 
@@ -126,7 +126,7 @@ def test_nothing_is_loaded_from_anywhere(journal: Journal, clock: Clock) -> None
     assert "default-src 'none'" in HEADERS["Content-Security-Policy"]
 
 
-def test_it_refreshes_itself_until_it_is_told_to_hold_still(journal: Journal) -> None:
+def test_it_refreshes_itself_until_it_is_paused(journal: Journal) -> None:
     refresh = [("http-equiv", "refresh"), ("content", "10")]
     moving, still = status_page(journal), status_page(journal, refreshing=False)
     assert dict(refresh) in Page(moving).all("meta")
@@ -170,8 +170,8 @@ def test_text_stands_out_as_wcag_aa_wants(scheme: str) -> None:
     light, dark = re.findall(r":root \{(.*?)\}", TEMPLATE.read_text(), re.DOTALL)
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark))
     pairs = [(ink, paper) for ink in ("ink", "quiet", "accent") for paper in ("ground", "sheet")]
-    pairs += [(level, f"{level}-ground") for level in ("well", "look", "bad")]
-    pairs += [("ink", f"{level}-ground") for level in ("well", "look", "bad")]
+    pairs += [(level, f"{level}-ground") for level in ("ok", "look", "bad")]
+    pairs += [("ink", f"{level}-ground") for level in ("ok", "look", "bad")]
     pairs += [("bad", "sheet")]
     assert [p for p in pairs if contrast(colours[p[0]], colours[p[1]]) < 4.5] == []
     assert contrast(colours["accent"], colours["track"]) >= 3

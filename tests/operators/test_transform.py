@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.transform.bioschemas import transform
+from tests.running import ROOT
 from tests.transform.bioschemas.documents import abcd, elements, result
 from tests.transform.bioschemas.generate import endless
 from tests.transform.bioschemas.test_archive import packed
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 COMMAND = [sys.executable, "-m", "pipeline", "transform"]
 DOCUMENT = abcd(elements("KindOfUnit", "Groß")).encode()
 WHOLE = abcd(
@@ -54,6 +56,24 @@ def test_standard_input_goes_to_a_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "out.json"]
 
 
+def test_a_dash_is_standard_output(source: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, source, "-o", "-"], cwd=source.parent, capture_output=True, env=ENVIRONMENT
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"".join(transform([DOCUMENT]))
+    assert list(source.parent.iterdir()) == [source]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(source: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen([*COMMAND, source, "-o", pipe]) as process:
+        assert pipe.read_bytes() == b"".join(transform([DOCUMENT]))
+    assert process.returncode == 0
+    assert pipe.is_fifo()
+
+
 def test_an_archive_becomes_an_archive() -> None:
     done = run("-", given=packed(("a.xml", DOCUMENT)))
     assert done.returncode == 0
@@ -65,9 +85,9 @@ def test_an_error_is_one_line_with_its_place_and_leaves_no_file(tmp_path: Path) 
     out.write_text("earlier")
     done = run("-", "-o", out, given=DOCUMENT[:-9])
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.startswith(b"The document is cut off: ")
+    assert done.stderr.startswith(b"cut off: ")
     place = f"(line 1, column {DOCUMENT.decode().index('</DataSets>') + 1})"
-    assert done.stderr.endswith(f"{place}\n".encode())
+    assert done.stderr.endswith(f" {place}: upload it again\n".encode())
     assert out.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [tmp_path / "out.json"]
 

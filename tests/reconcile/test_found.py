@@ -14,7 +14,7 @@ from aruna.api.storage.models.v2 import models_pb2
 from pipeline.aruna.client import Aruna
 from pipeline.aruna.hook import Credentials, Hook, secret_is_genuine
 from pipeline.journal import Journal, Outcome, State
-from sandbox import forbidden
+from sandbox import forbidden, internal
 from tests.conftest import SAMPLE
 from tests.reconcile.conftest import ABCD, SERVICE_URL, Office
 from tests.running import TOKEN
@@ -333,6 +333,25 @@ def test_one_object_that_may_not_be_read_hides_no_other(office: Office) -> None:
     assert result.status == 1
     assert set(sources) - set(result.objects) == {sources[0]}
     assert result.lines[0].startswith(f"object {sources[0]}: ")
+
+
+def test_a_data_proxy_that_does_not_answer_is_named_once(office: Office) -> None:
+    for number in range(3):
+        office.lose(f"{number}.xml")
+
+    def away(_: Any) -> None:
+        raise internal("Failed to add endpoint to user : transport error")
+
+    office.sandbox.at("grpc.GetS3CredentialsUserToken", away, times=None)
+    result = office.reconcile("--json")
+    endpoint = office.sandbox.object(result.objects[0]).endpoints[0].id
+    assert (result.status, office.jobs()) == (1, [])
+    assert result.lines == [
+        f"data proxy {endpoint}: Aruna does not reach the data proxy (Aruna says: Failed to add "
+        "endpoint to user : transport error)",
+        "Looked at: 3, lost: 3, queued: 0.",
+    ]
+    assert len(office.sandbox.requests("grpc.GetS3CredentialsUserToken")) == 1
 
 
 def test_the_token_is_kept_no_longer_than_a_hooks(office: Office) -> None:

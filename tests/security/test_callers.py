@@ -95,7 +95,7 @@ def test_every_token_is_compared_whole_and_in_constant_time(
     application = app.Application(Service(settings))
     list(application(environ, lambda status, _headers, _error=None: said.append(status)))
 
-    assert said == ["413 Request Entity Too Large"]
+    assert [status.split()[0] for status in said] == ["413"]
     assert compared == [f"Bearer {token}".encode() for token in (TOKEN, FORMER_TOKEN)]
 
 

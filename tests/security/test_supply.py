@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.running import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DIRECT = PROJECT["project"]["dependencies"]
-DEVELOPMENT = PROJECT["dependency-groups"]["dev"]
+GROUPS: dict[str, list[str | dict[str, str]]] = PROJECT["dependency-groups"]
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z0-9,]+\])?==(?P<version>[^\s;]+)")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 _EXCEPTION = re.compile(r"# noqa\b(?P<codes>: ?[A-Z0-9]+(?:, ?[A-Z0-9]+)*)?(?P<reason> - \w.+)?")
@@ -42,37 +45,75 @@ def locked(name: str) -> dict[str, list[str]]:
     return entries
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def asked_for(group: str) -> list[str]:
+    """What a group of pyproject.toml lists, and the groups in it."""
+    return [
+        requirement
+        for entry in GROUPS[group]
+        for requirement in (
+            [entry] if isinstance(entry, str) else asked_for(entry["include-group"])
+        )
+    ]
+
+
+#: Each set of requirements that is installed: its file, and what was asked for.
+SETS = {
+    "requirements.txt": DIRECT,
+    **{f"requirements/{group}.txt": [*DIRECT, *asked_for(group)] for group in GROUPS},
+    "requirements/uv.txt": asked_for("uv"),
+}
+#: Those of the service, each with all that stands in the one before it.
+LAYERS = ["requirements.txt", *(f"requirements/{group}.txt" for group in GROUPS if group != "uv")]
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_every_requirement_is_exact_and_has_hashes(name: str) -> None:
     entries = locked(name)
-    assert len(entries) > len(DIRECT)
+    assert len(entries) >= len(SETS[name])
     assert len(pins(list(entries))) == len(entries)
     assert [pin for pin, below in entries.items() if not _HASH.search("\n".join(below))] == []
 
 
-@pytest.mark.parametrize(
-    ("direct", "name"),
-    [(DIRECT, "requirements.txt"), ([*DIRECT, *DEVELOPMENT], "requirements-dev.txt")],
-    ids=["service", "development"],
-)
-def test_what_is_installed_is_what_was_asked_for(direct: list[str], name: str) -> None:
+@pytest.mark.parametrize("name", SETS)
+def test_what_is_installed_is_what_was_asked_for(name: str) -> None:
     installed = pins(list(locked(name)))
-    assert {n: v for n, v in pins(direct).items() if installed.get(n) != v} == {}, (
+    assert {n: v for n, v in pins(SETS[name]).items() if installed.get(n) != v} == {}, (
         "run: make requirements"
     )
 
 
-def test_development_has_the_versions_of_the_service() -> None:
-    development = pins(list(locked("requirements-dev.txt")))
-    service = pins(list(locked("requirements.txt")))
-    assert {
-        name: version for name, version in service.items() if development.get(name) != version
-    } == {}
+@pytest.mark.parametrize(("smaller", "larger"), [*pairwise(LAYERS)])
+def test_each_set_holds_the_one_before_it(smaller: str, larger: str) -> None:
+    assert locked(smaller).keys() < locked(larger).keys()
+
+
+def test_the_supported_pythons_are_the_same_everywhere() -> None:
+    supported = ["3.11", "3.12", "3.13", "3.14"]
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert yaml.safe_load(workflow)["jobs"]["gate"]["strategy"]["matrix"]["python"] == supported
+    assert f"for python in {' '.join(supported)};" in (ROOT / "requirements/resolve").read_text()
+    minors = " ".join(python.removeprefix("3.") for python in supported)
+    assert f"for minor in {minors};" in (ROOT / ".ci/run").read_text()
+    assert (
+        f"Python {', '.join(supported[:-1])} or {supported[-1]}" in (ROOT / "README.md").read_text()
+    )
+
+
+def test_the_metadata_name_the_version_that_there_is() -> None:
+    version = PROJECT["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert json.loads((ROOT / "codemeta.json").read_text())["version"] == version
 
 
 def test_every_installation_asks_for_the_hashes() -> None:
     installing = re.compile(r"pip\b.*\binstall\b[^\n&|;]*-r ")
-    files = ["Makefile", "Containerfile", "README.md", *_below("docs"), *_below("deploy")]
+    files = [
+        "requirements/install",
+        "Containerfile",
+        "README.md",
+        *_below("docs"),
+        *_below("deploy"),
+    ]
     lines = [
         line
         for name in files

@@ -49,12 +49,26 @@ WRONG = [
     ("ARUNA_SERVER_ADDRESS", "aruna.example.org", "https://host"),
     ("ARUNA_SERVER_ADDRESS", "https://aruna.example.org/api", "without a path"),
     ("ARUNA_SERVER_ADDRESS", "http://aruna.example.org", "https://"),
+    ("ARUNA_SERVER_ADDRESS", "https://aruna.example.org:99999", "must be a URL such as"),
+    ("ARUNA_SERVER_ADDRESS", "https://aruna.example.org:grpc", "must be a URL such as"),
+    ("ARUNA_SERVER_ADDRESS", "https://[::1", "must be a URL such as"),
+    ("ARUNA_SERVER_ADDRESS", "https://aruna.example.org:0", "must be a URL such as"),
+    ("PUBLIC_URL", "https://hooks.example.org:99999/x", "must be a URL such as"),
+    ("PUBLIC_URL", "https://hooks.example.org#x", "without user name, password, query"),
+    ("GFBIO_BASE_URL", "https://gfbio.example.org:-1", "must be a URL such as"),
+    ("GFBIO_BASE_URL", "https://user:word@gfbio.example.org", "without user name, password, query"),
+    ("GFBIO_BASE_URL", "https://gfbio.example.org/a b", "without user name, password, query"),
     ("WEBHOOK_TOKEN", "", "is missing"),
     ("WEBHOOK_TOKEN", "short", "16 characters"),
     ("WEBHOOK_TOKEN", ",".join(["t" * 16] * 3), "two"),
     ("SERVICE_PORT", "http", "TCP port"),
     ("ALLOWED_HOSTS", "https://s3.example.org", "hosts such as"),
     ("SERVICE_PORT", "70000", "65535"),
+    ("SERVER_HOST", "::g", "a host or an IP address"),
+    ("SERVER_HOST", "unix:/run/x", "a host or an IP address"),
+    ("SERVER_HOST", "127.0.0.1 ::1", "a host or an IP address"),
+    ("ARUNA_TOKEN", "two words", "one token"),
+    ("ARUNA_TOKEN", "tök", "one token"),
     ("ALLOW_INSECURE", "maybe", "true or false"),
     ("TRANSFORMER", "xslt", "gfbio or embedded"),
     ("GFBIO_TRANSPORT", "carrier", "relay or direct or upload"),
@@ -62,12 +76,19 @@ WRONG = [
     ("GFBIO_BASE_URL", "http://gfbio.example.org", "https://"),
     ("MAX_INPUT_BYTES", "0", "1 or more"),
     ("PROCESSING_TIMEOUT", "5 minutes", "seconds"),
+    ("PROCESSING_TIMEOUT", "99999999999", "1000000000 seconds or less"),
+    ("PART_SIZE", "6000000000", "5368709120 bytes or less"),
     ("MAX_ATTEMPTS", "0", "1 or more"),
     ("WEB_CONCURRENCY", "-1", "1 or more"),
     ("WORKER_THREADS", "many", "1 or more"),
     ("PART_SIZE", "1048576", "5242880"),
     ("UPLOAD_CONCURRENCY", "0", "1 or more"),
     ("JOURNAL_URL", "mysql://x", "sqlite:///"),
+    ("JOURNAL_URL", "sqlite://", "sqlite:///"),
+    ("JOURNAL_URL", "sqlite:///:memory:", "sqlite:///"),
+    ("JOURNAL_URL", "postgresql://db.example.org:port/x", "postgresql://user@host:port/"),
+    ("JOURNAL_URL", "postgresql://u:wo[rd@db.example.org/x", "as %XX"),
+    ("JOURNAL_URL", "nonsense", "sqlite:///"),
     ("JOURNAL_KEY", "not-a-key", "Fernet"),
     ("JOURNAL_RETENTION_DAYS", "x", "days"),
     ("RECONCILE_EVERY", "0", "1 or more"),
@@ -87,6 +108,11 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(
     assert said.startswith(f"{variable} ")
     assert what in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(("given", "meant"), [("::1", "::1"), ("[::1]", "::1"), ("a.b", "a.b")])
+def test_the_host_to_listen_on_may_be_an_ipv6_address(given: str, meant: str) -> None:
+    assert read(SERVER_HOST=given).server_host == meant
 
 
 def test_relay_needs_the_url_under_which_gfbio_reaches_us() -> None:
@@ -120,17 +146,33 @@ def test_settings_show_no_secret_of_theirs() -> None:
     assert "t" * 16 not in repr(read())
 
 
-def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
+def refused(environment: dict[str, str]) -> str:
+    """What a start says that must fail: one line."""
     start = subprocess.run(
         [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
         cwd=ROOT,
-        env={**ENOUGH, "PART_SIZE": "7"},
+        env={**ENOUGH, **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-
     assert start.returncode != 0
-    assert start.stderr.startswith("abcd2bioschema: PART_SIZE must be")
-    assert len(start.stderr.splitlines()) == 1
+    (line,) = start.stderr.splitlines()
+    return line
+
+
+def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
+    assert refused({"PART_SIZE": "7"}).startswith("abcd2bioschema: PART_SIZE must be")
+
+
+def test_a_journal_in_a_directory_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    environment = {
+        "JOURNAL_URL": f"sqlite:///{tmp_path}/none/journal.db",
+        "TEMP_DIR": str(tmp_path / "temp"),
+    }
+    assert refused(environment).startswith(
+        f"abcd2bioschema: JOURNAL_URL lies in {tmp_path}/none, which is no directory; make it"
+    )
+    environment["JOURNAL_URL"] = f"sqlite:///{tmp_path}"
+    assert refused(environment).startswith(f"abcd2bioschema: JOURNAL_URL names {tmp_path}, a dir")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,8 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     started: list[subprocess.Popen[bytes]] = []
     start = embedded.start
 
-    def recorded() -> subprocess.Popen[bytes]:
-        started.append(start())
+    def recorded(options: Sequence[str]) -> subprocess.Popen[bytes]:
+        started.append(start(options))
         return started[-1]
 
     monkeypatch.setattr(embedded, "start", recorded)
@@ -94,8 +95,28 @@ def test_an_archive_is_recognised_by_the_child() -> None:
 def test_what_the_child_says_of_bad_input_is_the_error() -> None:
     error = failure(iter([DOCUMENT[:-5]]))
     assert (error.code, error.again) == (Code.INVALID_INPUT, False)
-    assert error.message.startswith("The document is cut off")
+    assert error.message.startswith("cut off: ")
     assert "(line 1, column" in error.message
+
+
+def test_a_service_with_a_thousand_open_files_transforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    start = embedded.start
+
+    def started_late() -> subprocess.Popen[bytes]:
+        child = start()
+        low = embedded.pipe(child.stdout)
+        child.stdout = os.fdopen(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1500), "rb")
+        low.close()
+        return child
+
+    monkeypatch.setattr(embedded, "start", started_late)
+    try:
+        result = b"".join(transform_in_child(iter([DOCUMENT]), Attempt(60)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert result == b"".join(transform([DOCUMENT]))
 
 
 def test_input_refused_before_its_end_is_not_read_on() -> None:

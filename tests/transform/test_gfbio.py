@@ -106,7 +106,7 @@ def test_a_complete_job_without_its_result_has_failed(
     failed = failure(service)
 
     assert (failed.code, failed.again) == (Code.TRANSFORMATION_FAILED, False)
-    assert "well-formed" in failed.message
+    assert failed.message == gfbio.NO_RESULT
 
 
 @pytest.mark.parametrize(

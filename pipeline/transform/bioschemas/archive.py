@@ -41,21 +41,32 @@ def transform_members(archive: Iterable[bytes]) -> Iterator[Document]:
 
     Each content must be read before the next is asked for. Raises as ``transform_archive`` does.
     """
+    results: set[str] = set()
+    for name, content in abcd_documents(archive):
+        result = f"{name[:-4]}.json"
+        if result in results:
+            raise invalid(f"two members of the archive would both become {result}: rename one")
+        results.add(result)
+        if len(results) > MAX_DOCUMENTS:
+            raise invalid(f"the archive holds more than {MAX_DOCUMENTS} documents: split it")
+        yield result, transform_member(name, content)
+
+
+def abcd_documents(archive: Iterable[bytes]) -> Iterator[Document]:
+    """The name and the content of each ABCD document, in the order of ``archive``.
+
+    Each content must be read before the next is asked for. Raises ``invalid_input``.
+    """
     from stream_unzip import stream_unzip
 
     meter = Meter()
-    results: set[str] = set()
+    empty = True
     with explained():
         for name, content in documents(stream_unzip(meter.packed(archive)), meter):
-            result = f"{name[:-4]}.json"
-            if result in results:
-                raise invalid(f"The archive holds two documents that would become «{result}»")
-            results.add(result)
-            if len(results) > MAX_DOCUMENTS:
-                raise invalid(f"The archive holds more than {MAX_DOCUMENTS} documents")
-            yield result, transform_member(name, content)
-    if not results:
-        raise invalid("The archive holds no .xml document")
+            empty = False
+            yield name, _explained(content)
+    if empty:
+        raise invalid("not ABCD: the archive holds no .xml document")
 
 
 def documents(members: Iterable[Member], meter: Meter) -> Iterator[Document]:
@@ -73,10 +84,9 @@ def documents(members: Iterable[Member], meter: Meter) -> Iterator[Document]:
 def transform_member(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
     """What the document ``content`` becomes; an error names it."""
     try:
-        with explained():
-            yield from transform(content)
+        yield from transform(content)
     except JobFailed as exc:
-        raise JobFailed(exc.code, f"{name}: {exc.message}", again=exc.again) from exc
+        raise JobFailed(exc.code, f"in {name}: {exc.message}", again=exc.again) from exc
 
 
 @contextmanager
@@ -87,9 +97,16 @@ def explained() -> Iterator[None]:
     try:
         yield
     except MissingPasswordError as exc:
-        raise invalid("The archive is encrypted") from exc
+        raise invalid("the archive is encrypted: upload it without a password") from exc
     except UnzipError as exc:
-        raise invalid("The archive is damaged or not a ZIP file that can be streamed") from exc
+        raise invalid(
+            "the archive is damaged, or its ZIP format is not supported: pack it anew"
+        ) from exc
+
+
+def _explained(content: Iterator[bytes]) -> Iterator[bytes]:
+    with explained():
+        yield from content
 
 
 def is_document(name: str) -> bool:
@@ -106,7 +123,7 @@ def safe_name(raw: bytes) -> str:
         name = raw.decode("cp437")
     parts = re.split(r"[/\\]", name)
     if ".." in parts or not parts[0] or ":" in parts[0] or not name.isprintable():
-        raise invalid(f"The archive holds a name that leads outside it: {name[:80]!a}")
+        raise invalid(f"a name in the archive leads outside it, {name[:80]!a}: rename it")
     return name
 
 
@@ -118,7 +135,7 @@ def no_archive(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
         if len(head) >= len(ZIP_SIGNATURES[0]):
             break
     if head.startswith(ZIP_SIGNATURES):
-        raise invalid(f"The archive holds another archive: {name[:80]}")
+        raise invalid(f"the archive holds another archive, {name[:80]}: unpack that one")
     yield from chain([head], content)
 
 
@@ -140,7 +157,7 @@ class Meter:
         for piece in pieces:
             self._out += len(piece)
             if self._out > FREE_BYTES + MAX_RATIO * self._in:
-                raise invalid(f"The archive unpacks to more than {MAX_RATIO} times its size")
+                raise invalid(f"the archive unpacks to more than {MAX_RATIO} times its size")
             yield piece
 
 
