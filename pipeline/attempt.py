@@ -102,6 +102,11 @@ class Attempt:
             if shield.postponed is not None:
                 self._end(shield.postponed)
 
+    @property
+    def is_shielded(self) -> bool:
+        """Whether a block runs now that must not be cut short."""
+        return self._shield is not None
+
     def is_cut_by(self, kind: type[Interrupted]) -> bool:
         """Whether the attempt was ended from outside for that reason."""
         return isinstance(self._cut, kind)

@@ -23,8 +23,10 @@ from pipeline.web.relay import Relay
 if TYPE_CHECKING:
     from pipeline.reconcile.periodic import Reconciler
 
-#: Seconds between SIGTERM and the end of running jobs, out of gunicorn's graceful 30.
+#: Seconds between SIGTERM and the end of running jobs, and for uploads that are being completed
+#: then, out of gunicorn's graceful 40.
 GRACE = 22.0
+DRAIN = 15.0
 #: Small things nobody waits for that may be under way, and may wait, at the same time.
 _BACKGROUND_THREADS = 2
 _BACKGROUND_LIMIT = 1000
@@ -97,7 +99,7 @@ class Service:
         if self._finishing is None:
             self.pool.stop_claiming()
             self._finishing = threading.Thread(
-                target=self.pool.finish, args=(grace,), name="finish", daemon=True
+                target=self.pool.finish, args=(grace, DRAIN), name="finish", daemon=True
             )
             self._finishing.start()
 

@@ -95,18 +95,18 @@ class Pool:
         self._stopping.set()
         self._changed.set()
 
-    def finish(self, grace: float) -> None:
-        """Give running jobs ``grace`` seconds, then put back into the queue what is left."""
+    def finish(self, grace: float, drain: float = 0.0) -> None:
+        """Give running jobs ``grace`` seconds, then put back into the queue what is left.
+
+        What does harm if it is cut short (``Attempt.shielded``) has ``drain`` seconds more.
+        """
         self.stop_claiming()
-        with self._idle:
-            self._idle.wait_for(lambda: not self._running, timeout=grace)
-            left = list(self._running.values())
-        for running in left:
+        for running in self._left_after(grace):
             running.attempt.cut(Stopping("the service is stopping"))
-        with self._idle:
-            self._idle.wait_for(lambda: not self._running, timeout=_LET_GO)
-            stuck = list(self._running.values())
-        for running in stuck:
+        for running in self._left_after(_LET_GO):
+            if not running.attempt.is_shielded:
+                self._put_back(running.held)
+        for running in self._left_after(drain):
             self._put_back(running.held)
         self._deps.journal.tell_others()
 
@@ -122,6 +122,12 @@ class Pool:
     def is_alive(self) -> bool:
         """Whether both threads run."""
         return all(loop.is_alive() for loop in self._loops)
+
+    def _left_after(self, seconds: float) -> list[_Running]:
+        """What still runs then; sooner if nothing does."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._running, timeout=seconds)
+            return list(self._running.values())
 
     def _dispatch(self) -> None:
         self._changed.set()

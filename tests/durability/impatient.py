@@ -1,7 +1,8 @@
 """The service as on a machine of its own, and with less patience, for tests that can't wait.
 
 ``gunicorn … tests.durability.impatient:app``: its leases last a second, a retry comes at once, a
-stop waits for no job, and nobody can tell from its name whether it lives.
+stop waits for no job but for uploads that are being completed, what looks broken is looked at again
+a few times within a second, and nobody can tell from its name whether it lives.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ APPLICATION = "tests.durability.impatient:app"
 #: Seconds.
 LEASE = 1.0
 GRACE = 0.2
+LOOK_PAUSES = (0.1, 0.3, 0.6)
 
 
 class NoDelay(random.Random):
@@ -43,5 +45,7 @@ def __getattr__(name: str) -> Application:
     if name != "app":
         raise AttributeError(name)
     patch("pipeline.jobs.pool.own_name", lambda: f"machine-{secrets.token_hex(4)}").start()
+    for module in ("pipeline.aruna.read_back", "pipeline.jobs.target"):
+        patch(f"{module}.LOOK_PAUSES", LOOK_PAUSES).start()
     patch("pipeline.service.Pool", partial(Pool, lease=LEASE, chance=NoDelay())).start()
     return Application(Impatient(Settings.from_environment(os.environ)))

@@ -27,7 +27,7 @@ def assert_queued_and_uncounted(service: Running) -> None:
         assert journal.attempts(job.id) == []
 
 
-@pytest.mark.parametrize("operation", ["gfbio.transform", "s3.part", "s3.complete"])
+@pytest.mark.parametrize("operation", ["gfbio.transform", "s3.part"])
 def test_a_restart_in_the_middle_of_a_job_ends_in_one_whole_object(
     sandbox: Sandbox, start_impatient: Starter, operation: str
 ) -> None:
