@@ -34,4 +34,4 @@ def test_the_demo_shows_what_readme_says() -> None:
     assert headings(shown.stdout) == headings(promised)
     assert shown.stdout.count("PROCESSING_STATUS = success") == 2
     assert "Dataset of 50 records" in shown.stdout
-    assert "forgotten: 1, queued: 1" in shown.stdout
+    assert "lost: 1, queued: 1" in shown.stdout
