@@ -136,7 +136,7 @@ def test_a_token_whose_end_is_no_date_hides_no_job(
 ) -> None:
     with closing(sqlite3.connect(tmp_path / "journal.db")) as database:
         where = f"WHERE id = '{ids['gfbio']}'"
-        database.execute(f"UPDATE jobs SET token_expires = {expires} {where}")  # noqa: S608
+        database.execute(f"UPDATE jobs SET token_expires = {expires} {where}")  # noqa: S608 - made up here
         database.commit()
     assert len(told(capsys, "jobs")) == len(journal.jobs())
     assert told(capsys, "show", ids["gfbio"])["id"] == ids["gfbio"]
