@@ -43,8 +43,9 @@ ADVICE: dict[str, str] = {
     ),
     Code.TOKEN_EXPIRED: _REGISTER,
     Code.TRANSFORMATION_FAILED: (
-        "Tell the source's owner what is wrong with the document. If nothing is, check GFBio with "
-        f"«python -m pipeline check», or set TRANSFORMER=embedded, {_RETRY}."
+        "Tell the source's owner what is wrong with the document. If nothing is, or GFBio took the "
+        "like before, check GFBio with python -m pipeline check, or set TRANSFORMER=embedded, "
+        f"{_RETRY}."
     ),
     Code.UNSUPPORTED_RESOURCE: "Nothing to do: only objects are transformed.",
     Code.UPLOAD_FAILED: f"Check that the data proxy is up and ALLOWED_HOSTS names it, {_RETRY}.",
