@@ -60,6 +60,9 @@ class Demo:
         self._show_source(source)
         self._show_result(source, project)
         self._lose_and_find(name, document, project)
+        say("python -m pipeline selftest sends one small document the whole way")
+        self._sandbox.aruna.loses = lambda *_: False
+        self._run([sys.executable, "-m", "pipeline", "selftest", "--project", project])
         say("done")
 
     def _register(self, project: str) -> None:

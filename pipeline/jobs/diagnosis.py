@@ -12,44 +12,58 @@ from pipeline.jobs.context import JobContext
 from pipeline.net.connections import session
 from pipeline.settings import Transformer
 from pipeline.transform.embedded import transform_in_child
-from pipeline.transform.gfbio import NO_RESULT
+from pipeline.transform.gfbio import CRASHED, NO_RESULT
+from pipeline.transform.shell import NO_DATA_SET
 
 
 @contextmanager
 def diagnosing(context: JobContext) -> Iterator[None]:
-    """A ``transformation_failed`` of GFBio's that leaves this block says what is wrong.
+    """A failure of GFBio's that leaves this block says what is wrong with the document.
 
-    It takes no more than is left of the attempt. What goes wrong with it is not told: the failure
+    That takes no more than is left of the attempt. What goes wrong with it is not told: the failure
     then stays as it was.
     """
     try:
         yield
     except JobFailed as failure:
-        is_gfbios = context.deps.settings.transformer is Transformer.GFBIO
-        if failure.code is not Code.TRANSFORMATION_FAILED or failure.again or not is_gfbios:
+        if context.deps.settings.transformer is not Transformer.GFBIO or not _is_suspect(failure):
             raise
-        raise JobFailed(failure.code, _said(context, failure.message)) from failure
+        found = _diagnosis(context, failure)
+        if found is None:
+            raise
+        raise JobFailed(Code.TRANSFORMATION_FAILED, found) from failure
 
 
-def _said(context: JobContext, gfbios: str) -> str:
-    """The whole sentence; ``gfbios`` is what is said without a diagnosis."""
+def _is_suspect(failure: JobFailed) -> bool:
+    """Whether the document may be the reason."""
+    if failure.code is Code.GFBIO_UNAVAILABLE:
+        return failure.message == CRASHED
+    return failure.code is Code.TRANSFORMATION_FAILED and not failure.again
+
+
+def _diagnosis(context: JobContext, failure: JobFailed) -> str | None:
+    """The whole sentence, ``None`` if there is nothing to add to the failure."""
+    said = failure.message
     try:
         with context.stage("diagnose"):
-            lacks = _diagnosed(context)
+            lacks = _lacks(context)
     except JobFailed as found:
         if found.code is not Code.INVALID_INPUT:
-            return gfbios
-        return found.message if gfbios == NO_RESULT else f"{found.message}; {gfbios}"
+            return None
+        is_silent = failure.again or said in (NO_RESULT, NO_DATA_SET)
+        return found.message if is_silent else f"{found.message}; {said}"
     except OSError:
-        return gfbios
+        return None
+    if failure.again:
+        return None
     wanting = f"; of what Bioschemas requires it lacks {', '.join(lacks)}" if lacks else ""
     return (
-        f"{gfbios}, though it is well-formed ABCD 2.06: wait for GFBio and retry the job, or set "
+        f"{said}; the document is good: wait for GFBio and retry the job, or set "
         f"TRANSFORMER=embedded{wanting}"
     )
 
 
-def _diagnosed(context: JobContext) -> list[str]:
+def _lacks(context: JobContext) -> list[str]:
     """What a good document lacks of what Bioschemas requires; raises ``invalid_input`` for a bad
     one."""
     source = context.hook.object

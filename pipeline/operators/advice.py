@@ -37,8 +37,9 @@ ADVICE: dict[str, str] = {
     Code.TIMEOUT: ("See which stage was slow; if the source is large, raise PROCESSING_TIMEOUT."),
     Code.TOKEN_EXPIRED: _REGISTER,
     Code.TRANSFORMATION_FAILED: (
-        "Tell the source's owner what is wrong with the document. If nothing is, check GFBio with: "
-        "python -m pipeline check, or set TRANSFORMER=embedded; then retry the job."
+        "Tell the source's owner what is wrong with the document. If nothing is, or GFBio took the "
+        "like before, check GFBio with: python -m pipeline check, or set TRANSFORMER=embedded; "
+        "then retry the job."
     ),
     Code.UNSUPPORTED_RESOURCE: "Nothing to do: only objects are transformed.",
     Code.UPLOAD_FAILED: "Check that the data proxy is up and that ALLOWED_HOSTS names it.",

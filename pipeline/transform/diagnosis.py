@@ -173,8 +173,7 @@ class _Check:
             missing = [part.name for part in ended.part.parts if part.name not in ended.seen]
             if missing:
                 what = f"not ABCD 2.06: <{ended.part.name}> has no <{missing[0]}>"
-                to_do = "add it, or have the job retried: GFBio takes more than the schema allows"
-                self._found(self.parser.invalid(what, to_do, place=ended.place))
+                self._found(self.parser.invalid(what, "add it", place=ended.place))
         self._open.pop()
 
     def _found(self, fault: JobFailed) -> None:

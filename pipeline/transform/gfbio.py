@@ -36,6 +36,9 @@ _MESSAGE_LIMIT = 160
 _JOB_ID = re.compile(r"[0-9]{1,20}")
 _RESULT_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _JOB_ANSWER = re.compile(rb'\s*\{\s*"job"\s*:')
+#: What is said of an answer that GFBio's defects and its operator's troubles have in common: it
+#: ends so at an archive that is cut off, for instance.
+CRASHED = "GFBio answered 500"
 #: What is said of a document that GFBio says nothing about.
 NO_RESULT = "GFBio made no result of this document"
 

@@ -52,7 +52,7 @@ def abcd_head(head: bytes, chunks: Iterator[bytes]) -> list[bytes]:
     parser.expat.StartElementHandler = root
     pieces: list[bytes] = []
     try:
-        for block in growing(watched(chain([head], chunks), pieces)):
+        for block in growing_blocks(recorded(chain([head], chunks), pieces)):
             parser.feed(block)
         parser.close()
     except RootSeen:
@@ -60,7 +60,7 @@ def abcd_head(head: bytes, chunks: Iterator[bytes]) -> list[bytes]:
     return pieces
 
 
-def watched(chunks: Iterator[bytes], seen: list[bytes]) -> Iterator[bytes]:
+def recorded(chunks: Iterator[bytes], seen: list[bytes]) -> Iterator[bytes]:
     """The first ``MAX_HEAD`` bytes of ``chunks``; each chunk goes into ``seen`` whole."""
     size = 0
     for chunk in chunks:
@@ -72,7 +72,7 @@ def watched(chunks: Iterator[bytes], seen: list[bytes]) -> Iterator[bytes]:
             raise JobFailed(Code.INVALID_INPUT, message)
 
 
-def growing(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def growing_blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes in blocks, each at least half as long as all before it.
 
     expat 2.5.0 looks at an unfinished token anew with each piece: a sender of single bytes would

@@ -9,6 +9,8 @@ from pipeline.errors import Code, JobFailed
 
 #: Bytes of which a result is looked at as a whole. GFBio: an empty one has 605.
 LIMIT = 4096
+#: What is said of a document that has nothing for GFBio.
+NO_DATA_SET = "GFBio found no data set in this document"
 
 
 def refusing_empty(result: Iterator[bytes]) -> Iterator[bytes]:
@@ -24,8 +26,7 @@ def refusing_empty(result: Iterator[bytes]) -> Iterator[bytes]:
             yield from result
             return
     if _is_empty(head):
-        message = "GFBio found no data set in this document"
-        raise JobFailed(Code.TRANSFORMATION_FAILED, message)
+        raise JobFailed(Code.TRANSFORMATION_FAILED, NO_DATA_SET)
     if head:
         yield head
 

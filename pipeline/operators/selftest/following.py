@@ -70,8 +70,7 @@ class Follower:
         seconds = REFUSAL_PATIENCE if answers else 0.0
         found = wait_for("the delivery", self.job, seconds, self.attempt)
         if found is not None:
-            seconds = max(0.0, found.created_at - self.uploaded_at)
-            return found, f"arrived after {units.duration(seconds)}"
+            return found, f"arrived after {_shown(found.created_at - self.uploaded_at)}"
         if answers:
             raise failures.refused(answers)
         hook = self.plan.hook
@@ -149,9 +148,7 @@ class Follower:
             return ""
         times = now.timed_since(self.before)
         known = [
-            f"{name} {units.duration(times[stage])}"
-            for stage, name in _TIMED.items()
-            if stage in times
+            f"{name} {_shown(times[stage])}" for stage, name in _TIMED.items() if stage in times
         ]
         return f": {', '.join(known)}" if known else ""
 
@@ -219,6 +216,10 @@ def _has_worked(job: Job) -> bool:
     if job.outcome is None:
         return job.state is State.SUCCEEDED
     return job.outcome.code in (None, Code.CALLBACK_FAILED)
+
+
+def _shown(seconds: float) -> str:
+    return units.duration(seconds) if seconds >= 0.1 else "less than 0.1 s"
 
 
 def _is_json_ld(content: bytes) -> bool:

@@ -59,21 +59,21 @@ def abcd_documents(archive: Iterable[bytes]) -> Iterator[Document]:
     """
     from stream_unzip import stream_unzip
 
-    meter = Meter()
+    limit = SizeLimit()
     empty = True
-    with explained():
-        for name, content in documents(stream_unzip(meter.packed(archive)), meter):
+    with zip_errors():
+        for name, content in documents(stream_unzip(limit.packed(archive)), limit):
             empty = False
-            yield name, _explained(content)
+            yield name, _with_zip_errors(content)
     if empty:
         raise invalid("not ABCD: the archive holds no .xml document")
 
 
-def documents(members: Iterable[Member], meter: Meter) -> Iterator[Document]:
+def documents(members: Iterable[Member], limit: SizeLimit) -> Iterator[Document]:
     """The name and the content of each ABCD document; what else there is, is passed over."""
     for raw_name, _size, packed in members:
         name = safe_name(raw_name)
-        content = no_archive(name, meter.unpacked(packed))
+        content = no_archive(name, limit.unpacked(packed))
         if is_document(name):
             yield name, content
         else:
@@ -90,7 +90,7 @@ def transform_member(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def zip_errors() -> Iterator[None]:
     """Says in our words what is wrong with an archive."""
     from stream_unzip import MissingPasswordError, UnzipError
 
@@ -104,8 +104,8 @@ def explained() -> Iterator[None]:
         ) from exc
 
 
-def _explained(content: Iterator[bytes]) -> Iterator[bytes]:
-    with explained():
+def _with_zip_errors(content: Iterator[bytes]) -> Iterator[bytes]:
+    with zip_errors():
         yield from content
 
 
@@ -139,7 +139,7 @@ def no_archive(name: str, content: Iterator[bytes]) -> Iterator[bytes]:
     yield from chain([head], content)
 
 
-class Meter:
+class SizeLimit:
     """Counts the bytes of an archive, packed and unpacked, and refuses a bomb."""
 
     def __init__(self) -> None:

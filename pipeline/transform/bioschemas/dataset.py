@@ -12,11 +12,11 @@ from itertools import chain
 
 from pipeline.transform.bioschemas import mapping
 from pipeline.transform.bioschemas.distinct import Digests, Spool, Vocabulary
-from pipeline.transform.bioschemas.finding import encode, finder
+from pipeline.transform.bioschemas.distinct_items import collector, encode
+from pipeline.transform.bioschemas.path_tree import Node, path_tree
 from pipeline.transform.bioschemas.reader import Reader, blocks
 from pipeline.transform.bioschemas.rows import Element, Path, Sources
 from pipeline.transform.bioschemas.rules import Record
-from pipeline.transform.bioschemas.shape import Node, shape
 from pipeline.transform.bioschemas.writer import Member, Output
 
 
@@ -29,7 +29,7 @@ def transform(document: Iterable[bytes]) -> Iterator[bytes]:
     output.write(encode(mapping.FIXED).removesuffix("}"))
     about = Member("about", output)
     dataset = Dataset(about.add)
-    reader = Reader(dataset.shape)
+    reader = Reader(dataset.path_tree)
     for block in blocks(document):
         reader.feed(block)
         if output.full:
@@ -53,22 +53,22 @@ class Dataset:
         self._metadata: Record = {}
         self._few = [(row, Vocabulary()) for row in mapping.UNIT]
         self._spools = {row.becomes: Spool() for row in mapping.UNITS_OWN}
-        self._finders = [
-            *(finder(row, few.add, few.found.append) for row, few in self._few),
+        self._collectors = [
+            *(collector(row, few.add, few.found.append) for row, few in self._few),
             *(
-                finder(row, Digests().add, self._spools[row.becomes].add)
+                collector(row, Digests().add, self._spools[row.becomes].add)
                 for row in mapping.UNITS_OWN
             ),
-            finder(mapping.SAMPLE, Digests().add, take_sample),
+            collector(mapping.SAMPLE, Digests().add, take_sample),
         ]
         self._totals = [(row, row.total()) for row in mapping.OVER_ALL_UNITS]
 
-    def shape(self, namespace: str) -> Node:
+    def path_tree(self, namespace: str) -> Node:
         """The tree of what the mapping reads, each record taken by this data set."""
         rows = (mapping.SAMPLE, *mapping.UNIT, *mapping.UNITS_OWN, *mapping.OVER_ALL_UNITS)
         unit = Element("Units/Unit", sources(rows), self.add_unit)
         whole = Element("DataSets/DataSet", (*sources(mapping.DATASET), unit), self.add_metadata)
-        return shape([whole], namespace)
+        return path_tree([whole], namespace)
 
     def add_metadata(self, record: Record) -> None:
         """Takes what stands outside the units of one data set."""
@@ -77,8 +77,8 @@ class Dataset:
 
     def add_unit(self, record: Record) -> None:
         """Takes one unit."""
-        for find in self._finders:
-            find(record)
+        for collect in self._collectors:
+            collect(record)
         for row, total in self._totals:
             total.add(*[record.get(key, ()) for key in row.keys])
 

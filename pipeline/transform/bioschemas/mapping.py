@@ -83,7 +83,7 @@ OWNER = OneOf(
                     Thing(
                         "Organization",
                         (*ORGANISATION, Row("URIs/URI|URL", "identifier", rules.each)),
-                        having="Organisation",
+                        requires="Organisation",
                     ),
                 ),
                 Row(
@@ -93,7 +93,7 @@ OWNER = OneOf(
                 ),
                 Row("Roles/Role", "jobTitle", rules.each),
             ),
-            having="Person",
+            requires="Person",
         ),
         Thing(
             "Organization",
@@ -117,14 +117,16 @@ COLLECTOR = OneOf(
             "Person",
             (
                 *PERSON,
-                Row(".", "affiliation", Thing("Organization", ORGANISATION, having="Organisation")),
+                Row(
+                    ".", "affiliation", Thing("Organization", ORGANISATION, requires="Organisation")
+                ),
             ),
-            having="Person",
+            requires="Person",
         ),
         Thing(
             "Organization",
             (Row("Organisation/OrganisationGUID", "identifier"), *ORGANISATION),
-            having="Organisation",
+            requires="Organisation",
         ),
         Texts("AgentText", rules.collectors),
     )
@@ -164,21 +166,21 @@ BIO_SAMPLE = Thing(
         ),
         Row(("RecordURI", "UnitGUID"), "url", rules.unit_addresses),
     ),
-    having="RecordURI",
+    requires="RecordURI",
 )
 
 PLACE = Thing(
     "Place",
     (Row("Gathering/LocalityText", "name"), Row(COORDINATES, "geo", rules.position)),
-    having="Gathering/LocalityText",
+    requires="Gathering/LocalityText",
 )
 
-COUNTRY = Thing("Country", (Row("Name", "name"), Row("ISO3166Code", "identifier")), having="Name")
+COUNTRY = Thing("Country", (Row("Name", "name"), Row("ISO3166Code", "identifier")), requires="Name")
 
 HIGHER_TAXON = Thing(
     "Taxon",
     (Row("HigherTaxonName", "name"), Row("HigherTaxonRank", "taxonRank")),
-    having="HigherTaxonName",
+    requires="HigherTaxonName",
 )
 
 DATASET = (

@@ -34,8 +34,8 @@ class Lack:
 
     def __str__(self) -> str:
         need = "required" if self.required else "recommended"
-        whence = ", ".join(self.paths) if self.paths else "ABCD has no element for it"
-        return f"{need}: {self.member} ({whence})"
+        paths = ", ".join(self.paths) if self.paths else "ABCD has no element for it"
+        return f"{need}: {self.member} ({paths})"
 
 
 def lacks(result: Iterator[bytes]) -> list[Lack]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from pipeline.transform.bioschemas.follower import Follower
-from pipeline.transform.bioschemas.shape import Node
+from pipeline.transform.bioschemas.element_handlers import ElementHandlers
+from pipeline.transform.bioschemas.path_tree import Node
 from pipeline.transform.xml_parser import XMLParser, abcd_namespace
 
 BLOCK = 256 * 1024  # bytes fed at once: expat 2.5.0 is quadratic on a token in small pieces
@@ -28,16 +28,16 @@ def blocks(document: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Reader:
-    """Reads a document along the tree of paths that ``shape_of`` gives for its namespace.
+    """Reads a document along the tree of paths that ``tree_of`` gives for its namespace.
 
     Records go to their node's taker as their elements end; no tree of the document is made.
     """
 
-    def __init__(self, shape_of: Callable[[str], Node]) -> None:
-        self._shape_of = shape_of
+    def __init__(self, tree_of: Callable[[str], Node]) -> None:
+        self._tree_of = tree_of
         self._parser = XMLParser()
         self._parser.expat.StartElementHandler = self._root
-        self._follower: Follower | None = None
+        self._handlers: ElementHandlers | None = None
 
     def feed(self, block: bytes) -> None:
         """Reads on by ``block``; raises ``invalid_input`` with line and column."""
@@ -49,19 +49,19 @@ class Reader:
         self._parser.close()
 
     def _root(self, name: str, _attributes: dict[str, str]) -> None:
-        tree = self._shape_of(abcd_namespace(name, self._parser))
-        self._follower = Follower(self._parser.expat, tree.children[name])
-        self._parser.expat.StartElementHandler = self._follower.start
-        self._parser.expat.EndElementHandler = self._follower.end
+        tree = self._tree_of(abcd_namespace(name, self._parser))
+        self._handlers = ElementHandlers(self._parser.expat, tree.children[name])
+        self._parser.expat.StartElementHandler = self._handlers.start
+        self._parser.expat.EndElementHandler = self._handlers.end
 
     def _refuse_the_endless(self) -> None:
         parser = self._parser
         at = parser.expat.CurrentByteIndex
         if parser.fed - at > MAX_TOKEN:
             raise parser.invalid(f"a tag or comment is longer than {MAX_TOKEN} bytes")
-        if self._follower is None:
+        if self._handlers is None:
             return
-        if at - self._follower.record_start > MAX_UNIT:
+        if at - self._handlers.record_start > MAX_UNIT:
             raise parser.invalid(f"a unit, or the metadata, is longer than {MAX_UNIT} bytes")
-        if self._follower.depth > MAX_DEPTH:
+        if self._handlers.depth > MAX_DEPTH:
             raise parser.invalid(f"more than {MAX_DEPTH} elements are open at once")

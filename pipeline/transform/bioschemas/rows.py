@@ -36,22 +36,22 @@ class Sources(Protocol):
 
 @dataclass(frozen=True)
 class Thing:
-    """A rule: the element becomes an object of ``type``, if it has an element at ``having``."""
+    """A rule: the element becomes an object of ``type``, if it has an element at ``requires``."""
 
     type: str
     rows: tuple[Row, ...]
-    having: str = ""
+    requires: str = ""
     fixed: dict[str, Json] = field(default_factory=dict)
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """What has to be read of the element."""
-        condition = (Element(self.having),) if self.having else ()
+        condition = (Element(self.requires),) if self.requires else ()
         return condition + tuple(path for row in self.rows for path in row.sources)
 
     def of(self, record: Record) -> list[Json]:
         """The object that ``record`` becomes."""
-        if self.having and self.having not in record:
+        if self.requires and self.requires not in record:
             return []
         made: dict[str, Json] = {"@type": self.type, **self.fixed}
         for row in self.rows:
@@ -62,19 +62,19 @@ class Thing:
 
 @dataclass(frozen=True)
 class Texts:
-    """A rule: the texts at ``having`` in the element become items by another rule."""
+    """A rule: the texts at ``requires`` in the element become items by another rule."""
 
-    having: str
+    requires: str
     rule: Callable[[list[str]], list[Json]]
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """What has to be read of the element."""
-        return (self.having,)
+        return (self.requires,)
 
     def of(self, record: Record) -> list[Json]:
         """The items made of the texts."""
-        return self.rule(record.get(self.having, []))
+        return self.rule(record.get(self.requires, []))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class OneOf:
     def of(self, record: Record) -> list[Json]:
         """What the fitting choice makes of ``record``."""
         for choice in self.choices:
-            if not choice.having or choice.having in record:
+            if not choice.requires or choice.requires in record:
                 return choice.of(record)
         return []
 

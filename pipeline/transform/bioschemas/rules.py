@@ -103,9 +103,9 @@ def preferred_or_first(texts: list[str], preferred: list[str]) -> list[Json]:
     return preferred[:1] or texts[:1]
 
 
-def each_unless(texts: list[str], hindrance: list[Any]) -> list[Json]:
+def each_unless(texts: list[str], present: list[Any]) -> list[Json]:
     """Every one, unless the element of the second path is there."""
-    return [] if hindrance else texts
+    return [] if present else texts
 
 
 def person(name: str) -> Json:

@@ -10,57 +10,59 @@ from pipeline.transform.bioschemas.rules import Json, Record
 
 encode: Callable[[Json], str] = json.JSONEncoder(ensure_ascii=False).encode
 
-Find = Callable[[Record], None]
+Collect = Callable[[Record], None]
 IsNew = Callable[[str], bool]
 Take = Callable[[str], None]
 
 
-def finder(row: Row, is_new: IsNew, take: Take) -> Find:
+def collector(row: Row, is_new: IsNew, take: Take) -> Collect:
     """The function that looks through the record of a unit for ``row``.
 
     ``is_new`` says so of a text, and knows it from then on; ``take`` gets each new item.
     """
     if not isinstance(row.rule, Thing | OneOf):
-        return new_texts(row.keys[0], row.rule, is_new, take)
+        return texts_collector(row.keys[0], row.rule, is_new, take)
     if row.distinct_by:
-        return new_elements(row, row.rule, is_new, take)
-    return new_things(row, is_new, take)
+        return elements_collector(row, row.rule, is_new, take)
+    return things_collector(row, is_new, take)
 
 
-def new_texts(key: str, rule: Callable[..., list[Json]], is_new: IsNew, take: Take) -> Find:
+def texts_collector(
+    key: str, rule: Callable[..., list[Json]], is_new: IsNew, take: Take
+) -> Collect:
     """Texts are told apart as such."""
 
-    def find(record: Record) -> None:
+    def collect(record: Record) -> None:
         for text in record.get(key, ()):
             if is_new(text):
                 for item in rule([text]):
                     take(encode(item))
 
-    return find
+    return collect
 
 
-def new_elements(row: Row, rule: Thing | OneOf, is_new: IsNew, take: Take) -> Find:
+def elements_collector(row: Row, rule: Thing | OneOf, is_new: IsNew, take: Take) -> Collect:
     """Elements are told apart by the text at ``distinct_by``."""
     key, by, make = row.keys[0], row.distinct_by, rule.of
 
-    def find(record: Record) -> None:
+    def collect(record: Record) -> None:
         for element in (record,) if key == "." else record.get(key, ()):
             texts = element.get(by)
             if texts and is_new(texts[0]):
                 for item in make(element):
                     take(encode(item))
 
-    return find
+    return collect
 
 
-def new_things(row: Row, is_new: IsNew, take: Take) -> Find:
+def things_collector(row: Row, is_new: IsNew, take: Take) -> Collect:
     """Elements are told apart by all that they become."""
     items = row.items
 
-    def find(record: Record) -> None:
+    def collect(record: Record) -> None:
         for item in items(record):
             text = encode(item)
             if is_new(text):
                 take(text)
 
-    return find
+    return collect

@@ -17,7 +17,7 @@ class Node:
     """
 
     __slots__ = (
-        "also",
+        "also_key",
         "children",
         "is_present",
         "is_record",
@@ -33,37 +33,37 @@ class Node:
         self.children: dict[str, Node] = {}
         self.preferred: Node | None = None
         self.key = ""
-        self.also = ""
+        self.also_key = ""
         self.is_text = False
         self.is_present = False
         self.is_record = False
         self.take: Callable[[Record], None] | None = None
 
 
-def shape(paths: Iterable[Path], namespace: str) -> Node:
+def path_tree(paths: Iterable[Path], namespace: str) -> Node:
     """The tree of ``paths``, names as expat gives them with ``namespace`` and a space."""
     root = Node()
-    grow(root, paths, namespace)
+    add_paths(root, paths, namespace)
     return root
 
 
-def grow(root: Node, paths: Iterable[Path], namespace: str) -> None:
+def add_paths(root: Node, paths: Iterable[Path], namespace: str) -> None:
     """Adds ``paths`` below ``root``."""
     for path in paths:
         if isinstance(path, str):
-            for node in ends(root, path, namespace):
+            for node in end_nodes(root, path, namespace):
                 mark_text(node, path)
         else:
-            for node in ends(root, path.path, namespace):
+            for node in end_nodes(root, path.path, namespace):
                 mark_element(node, path)
-                grow(node, path.paths, namespace)
+                add_paths(node, path.paths, namespace)
 
 
 def mark_text(node: Node, path: str) -> None:
     """The text at ``node`` goes into the record; if it is a preferred one, under both keys."""
     node.is_text, node.is_present = True, False
     if PREFERRED in path:
-        node.also = path
+        node.also_key = path
         path = path.replace(PREFERRED, "")
     node.key = path
 
@@ -76,7 +76,7 @@ def mark_element(node: Node, element: Element) -> None:
     node.is_present = not node.is_record and not node.is_text
 
 
-def ends(node: Node, path: str, namespace: str) -> list[Node]:
+def end_nodes(node: Node, path: str, namespace: str) -> list[Node]:
     """The nodes at which ``path`` ends, one for each of its ``A|B``; grown where they miss."""
     nodes = [node]
     for step in path.split("/"):

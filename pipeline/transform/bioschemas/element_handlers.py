@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 from xml.parsers import expat
 
+from pipeline.transform.bioschemas.path_tree import Node
 from pipeline.transform.bioschemas.rules import Record
-from pipeline.transform.bioschemas.shape import Node
 
 
-class Follower:
+class ElementHandlers:
     """The handlers of a parser inside the root element, and what they have found so far.
 
     The handler of texts is a bare ``list.append`` and set only inside elements whose text is
@@ -17,12 +17,12 @@ class Follower:
     """
 
     __slots__ = (
-        "_gather",
+        "_append_text",
         "_node",
         "_outer",
         "_parser",
-        "_passed_over",
         "_record",
+        "_skipped",
         "_texts",
         "record_start",
     )
@@ -32,27 +32,27 @@ class Follower:
         self._node = root
         self._record: Record = {}
         self._outer: list[Record] = []
-        self._passed_over = 0
+        self._skipped = 0
         self._texts: list[str] = []
-        self._gather = self._texts.append
+        self._append_text = self._texts.append
         self.record_start = parser.CurrentByteIndex
 
     @property
     def depth(self) -> int:
         """How many elements are open below the last one that stands at a path."""
-        return self._passed_over
+        return self._skipped
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
-        node = None if self._passed_over else self._node.children.get(name)
+        node = None if self._skipped else self._node.children.get(name)
         if node is None:
-            self._passed_over += 1
+            self._skipped += 1
             return
         if attributes and node.preferred and attributes.get("preferred") == "true":
             node = node.preferred
         self._node = node
         if node.is_text:
-            self._parser.CharacterDataHandler = self._gather
+            self._parser.CharacterDataHandler = self._append_text
         elif node.is_record:
             self._outer.append(self._record)
             self._record = {}
@@ -61,8 +61,8 @@ class Follower:
 
     def end(self, _name: str) -> None:
         """An element ends."""
-        if self._passed_over:
-            self._passed_over -= 1
+        if self._skipped:
+            self._skipped -= 1
             return
         node = self._node
         self._node = node.parent
@@ -73,8 +73,8 @@ class Follower:
             texts.clear()
             if text:
                 self._record.setdefault(node.key, []).append(text)
-                if node.also:
-                    self._put(node.also, text)
+                if node.also_key:
+                    self._put(node.also_key, text)
         elif node.is_record:
             self._end_record(node)
 
