@@ -19,7 +19,7 @@ import requests
 import urllib3
 
 from pipeline.attempt import Attempt
-from pipeline.errors import Code, JobFailed
+from pipeline.errors import OUTAGE, Code, JobFailed
 from pipeline.net.addresses import Addresses
 from pipeline.net.connections import Session
 from pipeline.transform.recognise import Kind
@@ -232,7 +232,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _blocks(gfbio: GFBio, answer: requests.Response, attempt: Attempt) -> Iterator[bytes]:
-    with closing(answer), attempt.aborting(gfbio.session.shut), _gfbio_errors():
+    with closing(answer), attempt.aborting(gfbio.session.shut), _gfbio_errors(patience=0):
         for block in answer.iter_content(READ_SIZE):
             attempt.check()
             yield block
@@ -244,18 +244,25 @@ def _following(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _gfbio_errors() -> Iterator[None]:
-    """Turn the errors of requests and urllib3 into ``gfbio_unavailable``."""
+def _gfbio_errors(*, patience: float = OUTAGE) -> Iterator[None]:
+    """Turn the errors of requests and urllib3 into ``gfbio_unavailable``.
+
+    ``patience`` is for a GFBio that can't be reached; an answer that took too long is expensive to
+    ask for again.
+    """
     try:
         yield
+    except requests.ReadTimeout as error:
+        raise _unavailable("GFBio did not answer in time", patience=0) from error
     except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise _unavailable("GFBio did not answer in time") from error
+        raise _unavailable("GFBio did not answer in time", patience=patience) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        raise _unavailable("GFBio can't be reached, or broke off its answer") from error
+        message = "GFBio can't be reached, or broke off its answer"
+        raise _unavailable(message, patience=patience) from error
 
 
-def _unavailable(message: str) -> JobFailed:
-    return JobFailed(Code.GFBIO_UNAVAILABLE, message, again=True)
+def _unavailable(message: str, *, patience: float = OUTAGE) -> JobFailed:
+    return JobFailed(Code.GFBIO_UNAVAILABLE, message, again=True, patience=patience)
 
 
 def _quoted(said: object) -> str:
