@@ -104,8 +104,8 @@ def test_a_service_with_a_thousand_open_files_transforms(monkeypatch: pytest.Mon
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     start = embedded.start
 
-    def started_late() -> subprocess.Popen[bytes]:
-        child = start()
+    def started_late(*options: str) -> subprocess.Popen[bytes]:
+        child = start(*options)
         low = embedded.pipe(child.stdout)
         child.stdout = os.fdopen(fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 1500), "rb")
         low.close()
